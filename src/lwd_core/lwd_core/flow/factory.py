@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Build a policy from the configuration and normalisation stored in a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from lwd_core.flow.mlp import FlowConfig, FlowMLP
+from lwd_core.normalization import Normalizer
+
+KINDS = ('flow_mlp',)
+
+
+def make_policy(config: Mapping[str, Any], norms: Mapping[str, Any]) -> FlowMLP:
+    """Return a policy with fresh weights; `norms` maps names to Normalizers or their JSON data.
+
+    Raises ValueError naming the key when the configuration is not one this version can build.
+    """
+    kind = config.get('kind', 'flow_mlp')
+    if kind not in KINDS:
+        raise ValueError(f'policy kind {kind!r} is not one of {KINDS}')
+    unknown = sorted(set(config) - {field.name for field in fields(FlowConfig)})
+    if unknown:
+        raise ValueError(f'policy configuration has unknown keys {unknown}')
+    built = {name: norm if isinstance(norm, Normalizer) else Normalizer.from_json(norm)
+             for name, norm in norms.items()}
+    return FlowMLP(FlowConfig(**config), built)
