@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+from hypothesis import given
+from hypothesis import strategies as st
+import pytest
+
+from lwd_core.clock import NS_PER_S, period_ns, Tick, Ticker
+
+PERIOD = 40_000_000
+
+
+def run(*readings):
+    ticker = Ticker(PERIOD)
+    return ticker, [ticker.advance(round(reading * PERIOD)) for reading in readings]
+
+
+@pytest.mark.parametrize(('readings', 'expected'), [
+    ((5.0, 6.0, 7.0), [Tick(5), Tick(6), Tick(7)]),              # a simulated clock on the grid
+    ((5.3, 6.1, 6.2, 7.0), [None, Tick(6), None, Tick(7)]),      # a wall clock: armed, then fires
+    ((5.0, 9.5, 10.0), [Tick(5), Tick(9, 3), Tick(10)]),         # a stall: one tick, no burst
+    ((5.0, 5.0), [Tick(5), None]),
+    ((50.0, 0.0, 1.0), [Tick(50), Tick(0, reset=True), Tick(1)]),
+    ((50.0, 3.5, 3.9, 4.1), [Tick(50), None, None, Tick(4)]),    # jump back off the grid: no fire
+    ((5.0, 1e6, 1e6 + 1), [Tick(5), Tick(10**6, reset=True), Tick(10**6 + 1)]),
+])
+def test_ticks_of_clock_readings(readings, expected):
+    _, ticks = run(*readings)
+    assert ticks == [t and Tick(t.stamp_ns * PERIOD, t.missed, t.reset) for t in expected]
+
+
+def test_missed_ticks_and_resets_are_counted():
+    ticker, _ = run(5.0, 9.0, 2.0, 3.0)
+    assert (ticker.missed, ticker.resets) == (3, 1)
+
+
+@given(st.lists(st.integers(0, 40 * NS_PER_S), max_size=60))
+def test_any_clock_gives_at_most_one_tick_a_reading_never_the_same_twice_in_a_row(readings):
+    ticker = Ticker(PERIOD)
+    previous, now = None, None
+    for reading in readings:
+        if now is not None and reading < now:
+            previous = None  # time starts anew
+        tick = ticker.advance(reading)
+        if tick is not None:
+            assert tick.stamp_ns % PERIOD == 0 and 0 <= reading - tick.stamp_ns < PERIOD
+            assert previous is None or tick.stamp_ns > previous
+            previous = tick.stamp_ns
+        now = reading
+
+
+def test_period_of_a_rate():
+    assert period_ns(25.0) == PERIOD
+    with pytest.raises(ValueError, match='rate: 0.0 Hz'):
+        period_ns(0.0)
