@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Replay: every tick of every episode is the start of a chunk transition, gathered on the fly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+import torch
+
+from lwd_learner.columns import Column
+from lwd_learner.episodes import EpisodeArrays, EpisodeArraysError, ORIGINS
+from lwd_learner.transitions import annotate, Ints, returns, startable, Ticks
+
+Batch = dict[str, Any]  # tensors by name, and 'next': the same observation names at t + k
+
+
+class ReplayError(ValueError):
+    """The buffer cannot answer; says what is missing."""
+
+
+class ReplayBuffer:
+    """All ticks of all episodes in contiguous arrays; transitions are index arithmetic.
+
+    Not thread-safe: whoever trains also adds (ingest hands over finished EpisodeArrays).
+    """
+
+    def __init__(
+        self, horizon: int, gamma: float = 0.9999, directory: Path | None = None
+    ) -> None:
+        self.horizon = horizon
+        self.gamma = gamma
+        self._directory = directory
+        self._columns: dict[str, Column] = {}
+        self._inputs: tuple[str, ...] = ()
+        self._tasks: list[str] = []
+        self._starts: dict[tuple[int, int], Column] = {}
+        self._ids: dict[str, int] = {}
+        self._ended_ns: list[int] = []
+        self._first: list[int] = []
+        self.transitions = [0, 0]  # by origin
+        self.episodes = [0, 0]
+        self.successes: dict[tuple[int, int], int] = {}  # episodes by (task, origin)
+
+    def __len__(self) -> int:
+        """Count ticks."""
+        return len(self._columns['source']) if self._columns else 0
+
+    def __contains__(self, episode_id: object) -> bool:
+        """Say whether the episode was added."""
+        return episode_id in self._ids
+
+    @property
+    def tasks(self) -> list[str]:
+        """Return task names by task index, in order of first appearance."""
+        return list(self._tasks)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Return the names of the observation arrays."""
+        return self._inputs
+
+    def add(self, episode: EpisodeArrays) -> int:
+        """Append one episode; return how many transitions it brought."""
+        if episode.episode_id in self._ids:
+            raise ReplayError(f'episode {episode.episode_id} is in the buffer already')
+        if not self._columns:
+            self._create(episode)
+        self._check(episode)
+        base = len(self)
+        ticks = annotate(episode.gaps, terminal=episode.terminal, success=episode.success)
+        length, number = len(episode), len(self._ids)
+        task, origin = self._task(episode.task), ORIGINS.index(episode.origin)
+        rows: dict[str, NDArray[Any]] = {
+            'action': episode.actions,
+            'source': episode.source,
+            'remaining': ticks.remaining,
+            'terminal': ticks.terminal,
+            'earned': ticks.success,
+            'task': np.full(length, task, np.uint8),
+            'origin': np.full(length, origin, np.uint8),
+            'success': np.full(length, episode.success),
+            'episode': np.full(length, number, np.int32),
+            **{f'inputs.{name}': episode.inputs[name] for name in self._inputs},
+        }
+        for name, values in rows.items():
+            self._columns[name].append(values)
+        self._columns['instruction'].append(episode.instruction[None])
+        starts = base + np.flatnonzero(startable(ticks))
+        self._bucket(task, origin).append(starts)
+        self._ids[episode.episode_id] = number
+        self._first.append(base)
+        self._ended_ns.append(episode.ended_ns)
+        self.transitions[origin] += len(starts)
+        self.episodes[origin] += 1
+        if episode.success:
+            self.successes[task, origin] = self.successes.get((task, origin), 0) + 1
+        return len(starts)
+
+    def starts(self, task: int, origin: int) -> Ints:
+        """Return the ticks that start a transition of this task and origin; maybe none."""
+        column = self._starts.get((task, origin))
+        return np.empty(0, np.int64) if column is None else column.rows
+
+    def all_starts(
+        self,
+        *,
+        success: bool | None = None,
+        origins: Iterable[int] = (0, 1),
+        sources: Iterable[int] | None = None,
+    ) -> dict[int, Ints]:
+        """Return starts by task, filtered by the episode's success and the tick's source."""
+        chosen: dict[int, Ints] = {}
+        for (task, origin), column in sorted(self._starts.items()):
+            if origin not in set(origins):
+                continue
+            starts = column.rows
+            if success is not None:
+                starts = starts[self._columns['success'].rows[starts] == success]
+            if sources is not None:
+                starts = starts[np.isin(self._columns['source'].rows[starts], list(sources))]
+            if len(starts):
+                chosen[task] = np.concatenate([chosen.get(task, starts[:0]), starts])
+        return chosen
+
+    def span(self, episode_id: str) -> Ints:
+        """Return the tick indices of one episode."""
+        if episode_id not in self._ids:
+            raise ReplayError(f"no episode '{episode_id}' in the buffer")
+        number = self._ids[episode_id]
+        end = self._first[number + 1] if number + 1 < len(self._first) else len(self)
+        return np.arange(self._first[number], end)
+
+    def observations(self, ticks: Ints) -> Batch:
+        """Gather the policy's inputs at these ticks, with the instruction."""
+        batch: Batch = {
+            name: torch.from_numpy(self._columns[f'inputs.{name}'].rows[ticks])
+            for name in self._inputs
+        }
+        numbers = self._columns['episode'].rows[ticks]
+        batch['instruction'] = torch.from_numpy(self._columns['instruction'].rows[numbers])
+        return batch
+
+    def gather(self, ticks: Ints, n_step: int | Ints = 1) -> Batch:
+        """Gather transitions that start at `ticks` [B]; `n_step` in chunks, one or [B]."""
+        columns = self._columns
+        placed = Ticks(
+            columns['remaining'].rows[ticks].astype(np.int64),
+            columns['terminal'].rows[ticks],
+            columns['earned'].rows[ticks],
+        )
+        earned = returns(placed, horizon=self.horizon, n_step=n_step, gamma=self.gamma)
+        window = ticks[:, None] + np.arange(self.horizon)[None, :]
+        window = np.where(earned.mask, window, ticks[:, None])
+        action = columns['action'].rows[window] * earned.mask[:, :, None]
+        batch = self.observations(ticks)
+        batch |= {
+            'action': torch.from_numpy(action),
+            'mask': torch.from_numpy(earned.mask.astype(np.float32)),
+            'reward': torch.from_numpy(earned.reward),
+            'discount': torch.from_numpy(earned.discount),
+            'source': torch.from_numpy(columns['source'].rows[ticks]),
+            'sources': torch.from_numpy(columns['source'].rows[window]),
+            'task': torch.from_numpy(columns['task'].rows[ticks].astype(np.int64)),
+            'origin': torch.from_numpy(columns['origin'].rows[ticks].astype(np.int64)),
+            'success': torch.from_numpy(columns['success'].rows[ticks].astype(np.float32)),
+            'next': self.observations(ticks + earned.steps),
+        }
+        return batch
+
+    def age_s(self, now_ns: int) -> float:
+        """Return the mean age of online ticks in seconds; NaN without any."""
+        online = [
+            (now_ns - self._ended_ns[number]) * 1e-9
+            for number in range(len(self._first))
+            if self._columns['origin'].rows[self._first[number]] == 1
+        ]
+        return float(np.mean(online)) if online else float('nan')
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return one whole array without copying ('action', 'inputs.joints', 'source' ...)."""
+        return self._columns[name].rows
+
+    def _task(self, name: str) -> int:
+        if name not in self._tasks:
+            self._tasks.append(name)
+        return self._tasks.index(name)
+
+    def _bucket(self, task: int, origin: int) -> Column:
+        return self._starts.setdefault((task, origin), Column((), np.int64))
+
+    def _create(self, episode: EpisodeArrays) -> None:
+        self._inputs = tuple(sorted(episode.inputs))
+        shapes: dict[str, tuple[tuple[int, ...], Any]] = {
+            'action': (episode.actions.shape[1:], np.float32),
+            'source': ((), np.uint8),
+            'remaining': ((), np.int32),
+            'terminal': ((), np.bool_),
+            'earned': ((), np.bool_),
+            'task': ((), np.uint8),
+            'origin': ((), np.uint8),
+            'success': ((), np.bool_),
+            'episode': ((), np.int32),
+            'instruction': (episode.instruction.shape, np.float32),
+        }
+        for name in self._inputs:
+            shapes[f'inputs.{name}'] = episode.inputs[name].shape[1:], episode.inputs[name].dtype
+        for name, (shape, dtype) in shapes.items():
+            path = self._directory / f'{name}.rows' if self._directory else None
+            self._columns[name] = Column(shape, dtype, path)
+
+    def _check(self, episode: EpisodeArrays) -> None:
+        """Compare with what the buffer holds before a single row is written."""
+        if tuple(sorted(episode.inputs)) != self._inputs:
+            raise EpisodeArraysError(
+                f'episode {episode.episode_id}: inputs {sorted(episode.inputs)}, the buffer '
+                f'holds {list(self._inputs)}: was it recorded in another observation mode?'
+            )
+        pairs = {'action': episode.actions, 'instruction': episode.instruction[None]}
+        pairs |= {f'inputs.{name}': array for name, array in episode.inputs.items()}
+        for name, array in pairs.items():
+            expected = self._columns[name].shape
+            if array.shape[1:] != expected:
+                raise EpisodeArraysError(
+                    f"episode {episode.episode_id}: '{name}' has shape {array.shape[1:]} a tick, "
+                    f'the buffer holds {expected}: is it of another robot?'
+                )
