@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The graphs by name. Arguments are only what differs by deployment; the rest is in config/."""
+
+from typing import Any
+
+from lwd_bringup.graph import nodes
+from lwd_bringup.graph.spec import Argument, Graph, GraphError, GraphTemplate, NodeSpec
+from lwd_bringup.graph.validate import validate
+from lwd_bringup.paths import config_dir, default_store
+
+STORE = Argument('store', '', 'folder that robots and learner share (default: ./data/store)')
+ROBOT = Argument('robot', 'robot1', 'name of the robot: its namespace and its folder in the store')
+ROBOT_FILE = Argument('robot_file', '', 'robot YAML (default: config/robots/sim.yaml)')
+TASKS_FILE = Argument('tasks_file', '', 'task YAML (default: config/tasks/sim.yaml)')
+OBSERVATION = Argument('observation', 'state', 'what the policy sees', ('state', 'pixels'))
+OPERATOR = Argument('operator', 'none', 'scripted operator: demonstrate drives every episode, '
+                    'supervise watches the policy and takes over',
+                    ('none', 'demonstrate', 'supervise'))
+TASKS = Argument('tasks', 'place', "the operator's tasks, comma separated")
+EPISODES = Argument('episodes', 0, 'episodes the operator runs, 0: until stopped')
+SEED = Argument('seed', 100_000, 'seed of the first start configuration')
+SPEED = Argument('real_time_factor', 0.0, 'cap on simulated s per s; 0: as fast as possible')
+USE_SIM_TIME = Argument('use_sim_time', False, 'follow /<robot>/clock instead of wall time')
+POLICY = Argument('policy', True, 'start the policy node')
+
+_ROBOT_ARGUMENTS = (ROBOT, ROBOT_FILE, TASKS_FILE, STORE, OBSERVATION, POLICY)
+_OPERATOR_ARGUMENTS = (OPERATOR, TASKS, EPISODES, SEED, SPEED)
+
+
+def _common(values: dict[str, Any]) -> dict[str, Any]:
+    robots, tasks = config_dir() / 'robots', config_dir() / 'tasks'
+    return {
+        'use_sim_time': values.get('use_sim_time', True),
+        'robot': values['robot'],
+        'robot_file': nodes.absolute(values['robot_file'] or str(robots / 'sim.yaml')),
+        'tasks_file': nodes.absolute(values['tasks_file'] or str(tasks / 'sim.yaml')),
+        'store': nodes.absolute(values['store'] or default_store()),
+    }
+
+
+def _stack(values: dict[str, Any], common: dict[str, Any], simulated: bool) -> tuple[NodeSpec, ...]:
+    """Return what runs beside every robot, simulated or not."""
+    robot, has_policy = values['robot'], values['policy']
+    stack = [
+        nodes.arbiter(robot, common),
+        nodes.episode(robot, common, require_recorder=True, require_policy=has_policy,
+                      use_reset_scene=simulated),
+        nodes.recorder(robot, common),
+    ]
+    if has_policy:
+        stack.append(nodes.policy(robot, common, observation=values['observation']))
+    return tuple(stack)
+
+
+def _robot(**values: Any) -> tuple[NodeSpec, ...]:
+    return _stack(values, _common(values), simulated=False)
+
+
+def _sim(**values: Any) -> tuple[NodeSpec, ...]:
+    common, robot = _common(values), values['robot']
+    simulated = nodes.sim_robot(robot, common, observation=values['observation'],
+                                real_time_factor=values['real_time_factor'])
+    stack = (simulated, *_stack(values, common, simulated=True))
+    if values['operator'] == 'none':
+        return stack
+    person = nodes.operator(
+        robot, common, mode=values['operator'], seed=values['seed'], episodes=values['episodes'],
+        tasks=[task.strip() for task in values['tasks'].split(',') if task.strip()],
+    )
+    return (*stack, person)
+
+
+def _learner(**values: Any) -> tuple[NodeSpec, ...]:
+    common = _common({**values, 'robot': 'lwd'})
+    common.pop('robot')
+    common.pop('use_sim_time')
+    return (nodes.learner(**common, work_dir=nodes.absolute(values['work_dir']),
+                          observation=values['observation'], seed=values['seed']),)
+
+
+def _sim_fleet(**values: Any) -> tuple[NodeSpec, ...]:
+    if not 1 <= values['robots'] <= 16:
+        raise GraphError(f"argument 'robots': {values['robots']} is outside 1 to 16")
+    fleet: list[NodeSpec] = []
+    for index in range(values['robots']):
+        # Robots of a fleet never see the same start: each has its own range of seeds.
+        own = {**values, 'robot': f'robot{index + 1}',
+               'seed': values['seed'] + index * values['seed_stride']}
+        fleet.extend(_sim(**own))
+    if values['learner']:
+        fleet.extend(_learner(**{**values, 'seed': values['learner_seed']}))
+    return tuple(fleet)
+
+
+def _replay(**values: Any) -> tuple[NodeSpec, ...]:
+    if not values['bag']:
+        raise GraphError("argument 'bag': name an episode folder or an .mcap file to replay")
+    topics = [topic.strip() for topic in values['topics'].split(',') if topic.strip()]
+    return (nodes.replay(values['robot'], bag=nodes.absolute(values['bag']), rate=values['rate'],
+                         start=values['start'], loop=values['loop'], topics=topics or ['*']),)
+
+
+_LEARNER_ARGUMENTS = (
+    STORE, ROBOT_FILE, TASKS_FILE, OBSERVATION,
+    Argument('work_dir', 'data/learner', "the learner's own folder: index, replay, resume state"),
+    Argument('seed', 0, 'seed of training'),
+)
+
+GRAPHS: dict[str, GraphTemplate] = {
+    template.name: template for template in (
+        GraphTemplate('robot', 'One robot whose driver is already running: arbiter, episodes, '
+                      'recorder and policy.', (*_ROBOT_ARGUMENTS, USE_SIM_TIME), _robot),
+        GraphTemplate('sim', 'One simulated robot with everything around it.',
+                      (*_ROBOT_ARGUMENTS, *_OPERATOR_ARGUMENTS), _sim),
+        GraphTemplate('sim_fleet', 'Simulated robots with their operators, and the learner.', (
+            Argument('robots', 2, 'number of simulated robots'), *_ROBOT_ARGUMENTS[1:],
+            *_OPERATOR_ARGUMENTS,
+            Argument('seed_stride', 100_000, 'distance between the seeds of two robots'),
+            Argument('learner', True, 'start the learner too'),
+            _LEARNER_ARGUMENTS[-2], Argument('learner_seed', 0, 'seed of training')), _sim_fleet),
+        GraphTemplate('learner', 'The learner: ingests every episode once, trains, publishes.',
+                      _LEARNER_ARGUMENTS, _learner),
+        GraphTemplate('replay', 'Publish a recorded episode again.', (
+            Argument('bag', '', 'episode folder or .mcap file'), ROBOT,
+            Argument('rate', 1.0, 'speed, 1: as recorded'),
+            Argument('start', 0.0, 'offset into the recording, s'),
+            Argument('loop', False, 'start again at the end'),
+            Argument('topics', '', 'topics to publish, comma separated; all if empty')), _replay),
+    )
+}
+
+
+def build_graph(name: str, packages: list[str] | None = None, **values: Any) -> Graph:
+    """
+    Fill in a graph's arguments and validate it; `packages` as in `validate`.
+
+    Raises GraphError for an unknown graph or argument, or a value out of bounds.
+    """
+    template = GRAPHS.get(name)
+    if template is None:
+        raise GraphError(f"no graph '{name}'; there are {', '.join(GRAPHS)}")
+    known = {argument.name: argument for argument in template.arguments}
+    for key in values:
+        if key not in known:
+            raise GraphError(f"graph '{name}' has no argument '{key}'; it has {', '.join(known)}")
+    filled = {key: argument.parse(values.get(key, argument.default))
+              for key, argument in known.items()}
+    return validate(Graph(name, filled, template.build(**filled)), packages)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The nodes of the graphs, one function each: what runs where, with which parameters."""
+
+from pathlib import Path
+from typing import Any
+
+from lwd_bringup.graph.spec import NodeSpec
+from lwd_bringup.paths import config_dir
+
+
+def params_file(name: str) -> tuple[str, ...]:
+    """Return the parameter file of a kind of node, if there is one."""
+    path = config_dir() / 'params' / f'{name}.yaml'
+    return (str(path),) if path.is_file() else ()
+
+
+def clock_remap(robot: str, use_sim_time: bool) -> tuple[tuple[str, str], ...]:
+    """Return the remap that ties a robot's nodes to its own clock, for simulated time only."""
+    return (('/clock', f'/{robot}/clock'),) if use_sim_time else ()
+
+
+def _node(package: str, executable: str, name: str, robot: str, common: dict[str, Any],
+          **fields: Any) -> NodeSpec:
+    parameters = {**common, **fields.pop('parameters', {})}
+    remaps = clock_remap(robot, bool(common['use_sim_time']))
+    return NodeSpec(package, executable, name, robot, parameters, params_file(name), remaps,
+                    **fields)
+
+
+def policy(robot: str, common: dict[str, Any], **parameters: Any) -> NodeSpec:
+    """Return the policy node; its inference worker is a process of its own below it."""
+    return _node('lwd_policy_node', 'policy_node', 'policy', robot, common, lifecycle=True,
+                 parameters={'autostart': True, **parameters})
+
+
+def arbiter(robot: str, common: dict[str, Any]) -> NodeSpec:
+    """Return the arbiter, the only writer of the robot's command."""
+    return _node('lwd_intervention', 'arbiter_node', 'arbiter', robot, common,
+                 publishes=('command',))
+
+
+def episode(robot: str, common: dict[str, Any], **parameters: Any) -> NodeSpec:
+    """Return the episode state machine."""
+    return _node('lwd_intervention', 'episode_node', 'episode', robot, common,
+                 parameters=parameters)
+
+
+def recorder(robot: str, common: dict[str, Any], **parameters: Any) -> NodeSpec:
+    """Return the recorder: one bag per episode, handed to the store."""
+    return _node('lwd_logger', 'recorder_node', 'recorder', robot, common, parameters=parameters)
+
+
+def sim_robot(robot: str, common: dict[str, Any], **parameters: Any) -> NodeSpec:
+    """Return the simulated robot; it owns its namespace's clock and so runs on wall time."""
+    common = {**common, 'use_sim_time': False}
+    return _node('lwd_sim', 'sim_robot_node', 'sim', robot, common, parameters=parameters,
+                 publishes=('clock',))
+
+
+def operator(robot: str, common: dict[str, Any], **parameters: Any) -> NodeSpec:
+    """Return the scripted operator: demonstrates, or watches, takes over and labels."""
+    return _node('lwd_sim', 'operator_node', 'operator', robot, common, parameters=parameters)
+
+
+def learner(**parameters: Any) -> NodeSpec:
+    """Return the learner; it lives on wall time whatever its robots do."""
+    return NodeSpec('lwd_learner', 'learner_node', 'learner', 'lwd',
+                    {'use_sim_time': False, **parameters}, params_file('learner'))
+
+
+def replay(robot: str, **parameters: Any) -> NodeSpec:
+    """Return the republisher of one bag; it may write every topic of its namespace."""
+    return NodeSpec('lwd_bringup', 'replay_node', 'replay', robot,
+                    {'use_sim_time': False, **parameters}, params_file('replay'),
+                    publishes=('clock', 'command'))
+
+
+def absolute(path: str) -> str:
+    """Return path made absolute, so that a node's working folder does not matter."""
+    return str(Path(path).expanduser().resolve()) if path else ''
