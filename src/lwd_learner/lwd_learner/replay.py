@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,26 @@ from numpy.typing import NDArray
 import torch
 
 from lwd_learner.columns import Column
-from lwd_learner.episodes import EpisodeArrays, EpisodeArraysError, ORIGINS
-from lwd_learner.transitions import annotate, Ints, returns, startable, Ticks
+from lwd_learner.episodes import (
+    EpisodeArrays,
+    EpisodeArraysError,
+    ORIGINS,
+    SOURCE_HOLD,
+    SOURCE_HUMAN,
+)
+from lwd_learner.transitions import annotate, Bools, Ints, returns, startable, Ticks
 
 Batch = dict[str, Any]  # tensors by name, and 'next': the same observation names at t + k
+ImitationRule = Callable[[NDArray[np.uint8], bool], Bools]  # (source [T], success) -> [T]
 
 
 class ReplayError(ValueError):
     """The buffer cannot answer; says what is missing."""
+
+
+def successes_and_corrections(source: NDArray[np.uint8], success: bool) -> Bools:
+    """Imitate all of a success and every human tick, but never a held pose."""
+    return (source == SOURCE_HUMAN) | ((source != SOURCE_HOLD) & success)
 
 
 class ReplayBuffer:
@@ -29,15 +41,22 @@ class ReplayBuffer:
     """
 
     def __init__(
-        self, horizon: int, gamma: float = 0.9999, directory: Path | None = None
+        self,
+        horizon: int,
+        gamma: float = 0.9999,
+        directory: Path | None = None,
+        imitation: ImitationRule = successes_and_corrections,
     ) -> None:
+        """Start empty; `imitation` says which executed actions behaviour cloning may copy."""
         self.horizon = horizon
         self.gamma = gamma
+        self._imitation = imitation
         self._directory = directory
         self._columns: dict[str, Column] = {}
         self._inputs: tuple[str, ...] = ()
         self._tasks: list[str] = []
         self._starts: dict[tuple[int, int], Column] = {}
+        self._imitable: dict[int, Column] = {}
         self._ids: dict[str, int] = {}
         self._ended_ns: list[int] = []
         self._first: list[int] = []
@@ -74,7 +93,9 @@ class ReplayBuffer:
         ticks = annotate(episode.gaps, terminal=episode.terminal, success=episode.success)
         length, number = len(episode), len(self._ids)
         task, origin = self._task(episode.task), ORIGINS.index(episode.origin)
+        imitate = self._imitation(episode.source, episode.success)
         rows: dict[str, NDArray[Any]] = {
+            'imitate': imitate,
             'action': episode.actions,
             'source': episode.source,
             'remaining': ticks.remaining,
@@ -89,8 +110,11 @@ class ReplayBuffer:
         for name, values in rows.items():
             self._columns[name].append(values)
         self._columns['instruction'].append(episode.instruction[None])
-        starts = base + np.flatnonzero(startable(ticks))
+        begins = startable(ticks)
+        starts = base + np.flatnonzero(begins)
         self._bucket(task, origin).append(starts)
+        column = self._imitable.setdefault(task, Column((), np.int64))
+        column.append(base + np.flatnonzero(begins & imitate))
         self._ids[episode.episode_id] = number
         self._first.append(base)
         self._ended_ns.append(episode.ended_ns)
@@ -104,6 +128,10 @@ class ReplayBuffer:
         """Return the ticks that start a transition of this task and origin; maybe none."""
         column = self._starts.get((task, origin))
         return np.empty(0, np.int64) if column is None else column.rows
+
+    def imitation_starts(self) -> dict[int, Ints]:
+        """Return, by task, the starts whose first action may be imitated."""
+        return {task: column.rows for task, column in self._imitable.items() if len(column)}
 
     def all_starts(
         self,
@@ -160,6 +188,9 @@ class ReplayBuffer:
         batch |= {
             'action': torch.from_numpy(action),
             'mask': torch.from_numpy(earned.mask.astype(np.float32)),
+            'imitate': torch.from_numpy(
+                (columns['imitate'].rows[window] & earned.mask).astype(np.float32)
+            ),
             'reward': torch.from_numpy(earned.reward),
             'discount': torch.from_numpy(earned.discount),
             'source': torch.from_numpy(columns['source'].rows[ticks]),
@@ -197,6 +228,7 @@ class ReplayBuffer:
         shapes: dict[str, tuple[tuple[int, ...], Any]] = {
             'action': (episode.actions.shape[1:], np.float32),
             'source': ((), np.uint8),
+            'imitate': ((), np.bool_),
             'remaining': ((), np.int32),
             'terminal': ((), np.bool_),
             'earned': ((), np.bool_),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lwd_core.params import param, ParamError
 from lwd_learner.replay import ReplayBuffer, ReplayError
 from lwd_learner.transitions import Ints
 
@@ -21,11 +22,17 @@ OFFLINE, ONLINE = 0, 1
 class SamplerConfig:
     """SOP's adaptive sampler (algorithm.md, section 3)."""
 
-    boost: float = 2.0  # a: > 1 prefers online data at equal losses
-    low: float = 0.2  # bounds of the online share of a task
-    high: float = 0.8
-    cold_start: float = 0.5  # online share until both windows are full
-    window: int = 200  # losses a mean is taken over
+    boost: float = param(2.0, 'a: above 1 prefers online data at equal losses', lower=0.0)
+    low: float = param(0.2, 'least online share of a task', lower=0.0, upper=1.0)
+    high: float = param(0.8, 'largest online share of a task', lower=0.0, upper=1.0)
+    cold_start: float = param(
+        0.5, 'online share until both windows are full', lower=0.0, upper=1.0)
+    window: int = param(200, 'losses a mean is taken over', lower=1, upper=1_000_000)
+
+    def __post_init__(self) -> None:
+        """Refuse bounds the wrong way round."""
+        if self.low > self.high:
+            raise ParamError(f'parameter low: {self.low} refused, must be at most high {self.high}')
 
 
 def online_share(loss_on: float, loss_off: float, config: SamplerConfig) -> float:

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All settings of learning, in one frozen object read from one YAML file.
+
+The section `agent` (and `imitation.agent`) belongs to the algorithms and is validated there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lwd_core.params import build, param, ParamError
+from lwd_core.spec import load_yaml
+from lwd_learner.sampler import SamplerConfig
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """The shape of the policy; input sizes come from the robot and the observation mode."""
+
+    horizon: int = param(16, 'control steps in a chunk', lower=1, upper=1024)
+    hidden: int = param(512, 'width of the flow network', lower=8, upper=8192)
+    layers: int = param(3, 'layers of the flow network', lower=1, upper=64)
+    instruction_dim: int = param(64, 'size of the instruction vector', lower=1, upper=4096)
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """How recordings become transitions."""
+
+    gamma: float = param(0.9999, 'discount per control step', lower=0.5, upper=1.0)
+    n_step_offline: int = param(10, 'chunks in a return, offline', lower=1, upper=1000)
+    n_step_online: int = param(1, 'chunks in a return, online', lower=1, upper=1000)
+    failure_terminal: bool = param(
+        True, 'a labelled failure ends with value 0; else it bootstraps from its last observation')
+    time_limit_terminal: bool = param(
+        True, 'running out of time counts as failure with value 0; else as a truncated episode')
+    on_disk: bool = param(False, 'keep the arrays in memory-mapped files of the work folder')
+
+
+@dataclass(frozen=True)
+class ImitationConfig:
+    """Behaviour cloning: SFT and HG-DAgger. Stops at `steps` or `seconds`, whichever is first."""
+
+    steps: int = param(6000, 'updates', lower=1, upper=100_000_000)
+    seconds: float = param(0.0, 'time budget, 0: none', unit='s', lower=0.0)
+    batch: int = param(256, 'transitions in an update', lower=1, upper=65536)
+
+
+@dataclass(frozen=True)
+class LearningConfig:
+    """The offline and the online phase."""
+
+    batch: int = param(256, 'transitions in an update', lower=1, upper=65536)
+    offline_steps: int = param(0, 'updates on the offline buffer before going online',
+                               lower=0, upper=100_000_000)
+    offline_seconds: float = param(0.0, 'time budget of the offline phase, 0: none', unit='s',
+                                   lower=0.0)
+    min_online_episodes: int = param(1, 'online episodes before the online phase begins',
+                                     lower=0, upper=1_000_000)
+    updates_per_transition: float = param(
+        0.0, 'pause when online updates exceed this many an online transition, 0: never',
+        lower=0.0, upper=1e6)
+    max_value_loss: float = param(50.0, 'stop when the cross entropy of V exceeds this',
+                                  unit='nat', lower=0.1)
+    max_q: float = param(10.0, 'stop when a mean |Q| exceeds this: it lives in [0, 1]', lower=1.1)
+    metrics_every: int = param(10, 'updates between rows of metrics.jsonl', lower=1,
+                               upper=1_000_000)
+
+
+@dataclass(frozen=True)
+class PublishConfig:
+    """When weights become checkpoints."""
+
+    every_steps: int = param(50, 'learner steps between checkpoints', lower=1, upper=100_000_000)
+    every_seconds: float = param(0.0, 'least time between checkpoints', unit='s', lower=0.0)
+    channel: str = param('stable', 'channel that follows the newest checkpoint')
+    keep: int = param(20, 'checkpoints kept in the store beside channels and parents; 0: all',
+                      lower=0, upper=1_000_000)
+    save_state_seconds: float = param(60.0, 'time between saves of the resume state', unit='s',
+                                      lower=1.0)
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """Everything; `agent` goes to the algorithms as it is."""
+
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    sft: ImitationConfig = field(default_factory=ImitationConfig)
+    dagger: ImitationConfig = field(default_factory=ImitationConfig)
+    learning: LearningConfig = field(default_factory=LearningConfig)
+    publish: PublishConfig = field(default_factory=PublishConfig)
+    agent: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], where: str = 'learner') -> LearnerConfig:
+        """Validate plain data; every refusal names section, key, value and bound."""
+        sections = {
+            'policy': PolicyConfig, 'replay': ReplayConfig, 'sampler': SamplerConfig,
+            'sft': ImitationConfig, 'dagger': ImitationConfig, 'learning': LearningConfig,
+            'publish': PublishConfig,
+        }
+        built: dict[str, Any] = {}
+        for name, value in data.items():
+            if name != 'agent' and name not in sections:
+                known = ', '.join([*sections, 'agent'])
+                raise ParamError(f'{where}: unknown section {name!r}; known: {known}')
+            if not isinstance(value, Mapping):
+                raise ParamError(f'{where}: {name}: is {value!r}, must be a mapping of keys')
+            try:
+                built[name] = dict(value) if name == 'agent' else build(sections[name], value)
+            except ParamError as error:
+                raise ParamError(f'{where}: {name}: {error}') from None
+        return cls(**built)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path | None) -> LearnerConfig:
+        """Read a file; None or '' gives the defaults."""
+        return cls() if not path else cls.from_dict(load_yaml(path), str(path))
+
+    def override(self, **sections: Mapping[str, Any]) -> LearnerConfig:
+        """Return a copy with single keys replaced: `override(sft={'steps': 10})`."""
+        changed: dict[str, Any] = {}
+        for name, values in sections.items():
+            current = getattr(self, name)
+            if name == 'agent':
+                changed[name] = {**current, **values}
+                continue
+            known = {key: getattr(current, key) for key in current.__dataclass_fields__}
+            changed[name] = build(type(current), {**known, **values})
+        return replace(self, **changed)
