@@ -39,6 +39,12 @@ class LaunchDescription:
     entities: list
 
 
+@dataclass
+class ParameterValue:
+    value: Any
+    value_type: type
+
+
 class Node:
     def __init__(self, **fields):
         self.fields = fields
@@ -53,6 +59,7 @@ def install(monkeypatch):
         'launch.substitutions': {'LaunchConfiguration': LaunchConfiguration},
         'launch_ros': {},
         'launch_ros.actions': {'Node': Node},
+        'launch_ros.parameter_descriptions': {'ParameterValue': ParameterValue},
     }
     for name, content in modules.items():
         module = ModuleType(name)

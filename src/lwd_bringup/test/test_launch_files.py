@@ -42,7 +42,10 @@ def test_a_launch_file_starts_the_nodes_that_the_runner_starts(name, values):
             continue
         assert (fields['package'], fields['executable'], fields['name']) == (
             nodes[0].package, nodes[0].executable, nodes[0].name)
-        assert fields['parameters'] == [*nodes[0].params_files, dict(nodes[0].parameters)]
+        *files, own = fields['parameters']
+        assert tuple(files) == nodes[0].params_files
+        assert {key: getattr(value, 'value', value) for key, value in own.items()} == dict(
+            nodes[0].parameters)
 
 
 @pytest.mark.parametrize('name', [case[0] for case in CASES])

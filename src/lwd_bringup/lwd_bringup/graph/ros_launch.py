@@ -6,6 +6,7 @@ from typing import Any
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
 from lwd_bringup.graph.builders import build_graph, GRAPHS
@@ -48,6 +49,12 @@ def _process(nodes: tuple[NodeSpec, ...]) -> Node:
     }
     if len(nodes) == 1:
         return Node(package=first.package, executable=first.executable, name=first.name,
-                    parameters=[*first.params_files, dict(first.parameters)], **common)
+                    parameters=[*first.params_files, _typed(first)], **common)
     return Node(package='lwd_bringup', executable='compose_node',
                 arguments=compose_arguments(nodes), **common)
+
+
+def _typed(node: NodeSpec) -> dict[str, Any]:
+    """Return the parameters such that launch does not read a robot called '7' as a number."""
+    return {key: ParameterValue(value, value_type=str) if isinstance(value, str) else value
+            for key, value in node.parameters.items()}

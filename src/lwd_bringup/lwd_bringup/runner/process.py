@@ -78,7 +78,7 @@ class Process:
         self._started = self._due = 0.0
 
     def start(self) -> None:
-        """Start it; call from a thread that lives as long as the runner (PDEATHSIG is a thread's)."""
+        """Start it, from a thread that lives as long as the runner: PDEATHSIG is a thread's."""
         parent = os.getpid()
         self._child = subprocess.Popen(
             self.spec.command, env={**os.environ, **self.spec.env}, cwd=self.spec.cwd,
@@ -126,8 +126,9 @@ class Process:
     def health(self) -> Health:
         """Return what to show."""
         alive = self.state is State.RUNNING and self._child is not None
-        return Health(self.spec.name, self.state, self._child.pid if alive and self._child else None,
-                      self.restarts, self.exit_code, self._clock() - self._started if alive else 0.0)
+        uptime = self._clock() - self._started if alive else 0.0
+        return Health(self.spec.name, self.state, self.pid if alive else None, self.restarts,
+                      self.exit_code, uptime)
 
     @property
     def pid(self) -> int | None:
