@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Camera messages to RGB arrays: JPEG by OpenCV, raw by cv_bridge or, without ROS, rosbags-image."""
+"""Camera messages to RGB arrays: JPEG by OpenCV, raw by cv_bridge or by rosbags-image."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def encode_jpeg(image: Image, quality: int = 90) -> bytes:
 
 
 def resize(image: Image, size: tuple[int, int]) -> Image:
-    """Return `image` [H, W, 3] scaled to `size` (width, height) px; as it is if it has that size."""
+    """Return `image` [H, W, 3] scaled to `size` (width, height) px."""
     if (image.shape[1], image.shape[0]) == size:
         return image
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -17,7 +17,7 @@ TEXT_LIMIT = 500  # characters; an instruction is a sentence, not a document
 
 
 class SpecError(ValueError):
-    """A specification that cannot be used; the message names where, what, the value and the bound."""
+    """A specification that cannot be used; names where, what, the value and the bound."""
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -45,7 +45,7 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f'{path}: cannot be read: {error}') from error
     try:
-        data = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
+        data = yaml.load(text, Loader=_UniqueKeyLoader)
     except SpecError as error:
         raise SpecError(f'{path}: {error}') from None
     except yaml.YAMLError as error:

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which action of which chunk is executed at which tick, and when to ask for the next chunk.
+
+Pure and indexed by ticks (whole numbers, one per control period); no clock, no thread. A scheduler
+is driven by one caller:
+
+    reset(epoch)            at every mode change: nothing planned before it survives
+    request(tick)           a ChunkRequest if a chunk is to be planned from this tick's observation
+    receive(chunk, tick)    the chunk arrived while `tick` was the newest tick
+    withdraw(tick)          the request made at `tick` came to nothing
+    action(tick)            what to execute, or no action and the reason
+
+Row i of a chunk computed from the observation of tick t is the action of tick t + i.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Actions = NDArray[np.float32]
+
+WAITING = 'waiting for the first chunk'
+IN_FLIGHT = 'chunk used up, the next one is not there yet'
+USED_UP = 'chunk used up and none asked for'
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Actions [H, d] computed from the observation of `tick`, in mode epoch `epoch`."""
+
+    chunk_id: int
+    epoch: int
+    tick: int
+    actions: Actions
+
+    @property
+    def horizon(self) -> int:
+        """Return H, the number of ticks the chunk has actions for."""
+        return len(self.actions)
+
+
+@dataclass(frozen=True)
+class ChunkRequest:
+    """A chunk is wanted from the observation of `tick`.
+
+    `remaining` [<= H, d] is what the current chunk holds from `tick` on and `delay` the number of
+    its rows that will be executed before the new chunk can arrive: what blending and real-time
+    chunking condition on. Empty and 0 without a current chunk.
+    """
+
+    tick: int
+    epoch: int
+    remaining: Actions
+    delay: int = 0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The action of one tick, [d]; None with the reason when there is none to execute."""
+
+    action: Actions | None
+    chunk_id: int = 0
+    index: int = 0
+    reason: str = ''
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a chunk: accepted from row `delay` (in ticks) on, or refused with a reason."""
+
+    accepted: bool
+    delay: int = 0
+    reason: str = ''
+
+
+class ChunkScheduler(Protocol):
+    """What every scheduler offers; see the module's docstring for who calls what."""
+
+    delay: int  # ticks the newest accepted chunk took from observation to arrival
+
+    @property
+    def pending(self) -> int | None:
+        """Return the tick of the request under way, None if there is none."""
+
+    def reset(self, epoch: int) -> None:
+        """Forget everything; from now on only chunks of `epoch` count."""
+
+    def request(self, tick: int) -> ChunkRequest | None:
+        """Return what to compute now, at most one request at a time."""
+
+    def receive(self, chunk: Chunk, tick: int) -> Receipt:
+        """Take a chunk that arrived while `tick` was the newest tick."""
+
+    def withdraw(self, tick: int) -> None:
+        """Forget the request made at `tick`: it will not be answered."""
+
+    def action(self, tick: int) -> Decision:
+        """Return what to execute at `tick`; never a row twice, never a row of another tick."""
+
+
+class Synchronous:
+    """Execute `execute_steps` of a chunk, then plan again: the paper's scheme.
+
+    The next chunk is asked for `lookahead` ticks before the current one is used up and takes over
+    when it arrives, at the row that belongs to that tick: the rows before are skipped, not delayed,
+    and `execute_steps` counts from there.
+    With `overrun` the rows beyond `execute_steps` are executed while the next chunk is late (a
+    robot that cannot wait); without it a tick has no action until the chunk is there (lockstep).
+    """
+
+    def __init__(self, execute_steps: int = 8, lookahead: int = 0, overrun: bool = False) -> None:
+        if execute_steps < 1:
+            raise ValueError(f'execute_steps: is {execute_steps}, must be at least 1')
+        if not 0 <= lookahead < execute_steps:
+            raise ValueError(f'lookahead: is {lookahead}, must be from 0 to execute_steps - 1, '
+                             f'which is {execute_steps - 1}')
+        self.execute_steps = execute_steps
+        self.lookahead = lookahead
+        self.overrun = overrun
+        self.delay = 0
+        self.reset(0)
+
+    def reset(self, epoch: int) -> None:
+        """Forget chunk and request; from now on only chunks of `epoch` count."""
+        self._epoch = epoch
+        self._chunk: Chunk | None = None
+        self._start = 0  # first row of the current chunk that could be executed
+        self._pending: int | None = None
+
+    @property
+    def pending(self) -> int | None:
+        """Return the tick of the request under way."""
+        return self._pending
+
+    def request(self, tick: int) -> ChunkRequest | None:
+        """Return a request when the current chunk is within `lookahead` of being used up."""
+        if self._pending is not None:
+            return None
+        if self._chunk is not None and tick < self._end(self._chunk) - self.lookahead:
+            return None
+        self._pending = tick
+        if self._chunk is None:
+            return ChunkRequest(tick, self._epoch, np.zeros((0, 0), np.float32))
+        remaining = self._chunk.actions[max(0, tick - self._chunk.tick):]
+        return ChunkRequest(tick, self._epoch, remaining, self.lookahead)
+
+    def receive(self, chunk: Chunk, tick: int) -> Receipt:
+        """Switch to `chunk` at the row of `tick`, unless it is of another epoch or too late."""
+        if chunk.epoch != self._epoch:
+            return Receipt(False, reason=f'planned in epoch {chunk.epoch}, now is {self._epoch}')
+        if chunk.tick != self._pending:
+            return Receipt(False, reason=f'planned at tick {chunk.tick}, asked for was '
+                                         f'{self._pending}')
+        self._pending = None
+        delay = max(0, tick - chunk.tick)
+        if delay >= chunk.horizon:
+            return Receipt(False, delay, f'arrived {delay} ticks late, horizon {chunk.horizon}')
+        self._chunk, self._start, self.delay = chunk, delay, delay
+        return Receipt(True, delay)
+
+    def withdraw(self, tick: int) -> None:
+        """Forget the request made at `tick`."""
+        if self._pending == tick:
+            self._pending = None
+
+    def action(self, tick: int) -> Decision:
+        """Return the row of `tick`, or why there is none."""
+        chunk = self._chunk
+        if chunk is None:
+            return Decision(None, reason=WAITING)
+        index = tick - chunk.tick
+        end = chunk.tick + chunk.horizon if self.overrun else self._end(chunk)
+        if index < 0:
+            return Decision(None, reason=f'tick {tick} lies before its chunk of tick {chunk.tick}')
+        if tick >= end:
+            return Decision(None, reason=USED_UP if self._pending is None else IN_FLIGHT)
+        return Decision(chunk.actions[index], chunk.chunk_id, index)
+
+    def _end(self, chunk: Chunk) -> int:
+        """Return the first tick that the chunk is not meant for."""
+        return chunk.tick + min(self._start + self.execute_steps, chunk.horizon)
