@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 
+from lwd_learner.algorithms.dagger import imitation_ticks
 from lwd_learner.columns import Column
 from lwd_learner.episodes import (
     EpisodeArrays,
     EpisodeArraysError,
     ORIGINS,
     SOURCE_HOLD,
-    SOURCE_HUMAN,
 )
 from lwd_learner.transitions import annotate, Bools, Ints, returns, startable, Ticks
 
@@ -29,9 +29,11 @@ class ReplayError(ValueError):
     """The buffer cannot answer; says what is missing."""
 
 
-def successes_and_corrections(source: NDArray[np.uint8], success: bool) -> Bools:
-    """Imitate all of a success and every human tick, but never a held pose."""
-    return (source == SOURCE_HUMAN) | ((source != SOURCE_HOLD) & success)
+def imitation_rule(selection: str) -> ImitationRule:
+    """Return HG-DAgger's selection without held poses: nobody wants a policy that freezes."""
+    def rule(source: NDArray[np.uint8], success: bool) -> Bools:
+        return imitation_ticks(source, success, selection) & (source != SOURCE_HOLD)
+    return rule
 
 
 class ReplayBuffer:
@@ -45,12 +47,12 @@ class ReplayBuffer:
         horizon: int,
         gamma: float = 0.9999,
         directory: Path | None = None,
-        imitation: ImitationRule = successes_and_corrections,
+        imitation: ImitationRule | None = None,
     ) -> None:
         """Start empty; `imitation` says which executed actions behaviour cloning may copy."""
         self.horizon = horizon
         self.gamma = gamma
-        self._imitation = imitation
+        self._imitation = imitation or imitation_rule('successes_and_corrections')
         self._directory = directory
         self._columns: dict[str, Column] = {}
         self._inputs: tuple[str, ...] = ()
