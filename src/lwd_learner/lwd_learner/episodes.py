@@ -43,7 +43,7 @@ class EpisodeArrays:
     success: bool
     terminal: bool
     origin: str  # 'offline' | 'online'
-    ended_ns: int = 0  # stamp of the last tick, wall clock of the robot
+    recorded_ns: int = 0  # wall time of the recording
     robot_digest: str = ''
 
     def __post_init__(self) -> None:
@@ -91,7 +91,7 @@ class EpisodeArrays:
         scalars = {
             'episode_id': self.episode_id, 'digest': self.digest, 'task': self.task,
             'success': self.success, 'terminal': self.terminal, 'origin': self.origin,
-            'ended_ns': self.ended_ns, 'robot_digest': self.robot_digest,
+            'recorded_ns': self.recorded_ns, 'robot_digest': self.robot_digest,
         }
         temporary = path.with_name(path.name + '.tmp')
         save_file(tensors, temporary, metadata={'episode': json.dumps(scalars)})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 import sqlite3
 import time
+from typing import Any
 
 SCHEMA = '''
 CREATE TABLE IF NOT EXISTS episodes (
@@ -99,7 +100,11 @@ class EpisodeIndex:
     def _rows(self, where: str, values: tuple[str, ...] = ()) -> list[IndexRow]:
         query = ('SELECT id, digest, path, task, origin, verdict, reason, ticks, success '
                  f'FROM episodes {where}')
-        return [
-            IndexRow(*row[:8], None if row[8] is None else bool(row[8]))
-            for row in self._db.execute(query, values)
-        ]
+        cursor = self._db.execute(query, values)
+        cursor.row_factory = sqlite3.Row
+        return [_row(dict(row)) for row in cursor]
+
+
+def _row(fields: dict[str, Any]) -> IndexRow:
+    success = fields.pop('success')
+    return IndexRow(**fields, success=None if success is None else bool(success))

@@ -21,7 +21,7 @@ from lwd_core.checkpoint import (
     save_checkpoint,
     set_channel,
 )
-from lwd_core.flow import FlowMLP, make_policy
+from lwd_core.flow import make_policy
 from lwd_core.robot import RobotSpec
 from lwd_core.store import Store
 
@@ -96,8 +96,11 @@ class Publisher:
 
 def load_policy(
     store: Store, ref: CheckpointRef | str, robot: RobotSpec | None = None
-) -> tuple[FlowMLP, CheckpointContents]:
-    """Return a policy with the weights of a checkpoint, verified; CheckpointError if refused."""
+) -> tuple[Any, CheckpointContents]:
+    """Return a FlowPolicy (a torch module) with the verified weights of a checkpoint.
+
+    Raises CheckpointError if it is refused.
+    """
     contents = load_checkpoint(store, ref, robot)
     policy = make_policy(contents.config, contents.normalization)
     weights = {name: torch.from_numpy(array.copy()) for name, array in contents.tensors.items()}

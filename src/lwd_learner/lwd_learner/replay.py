@@ -60,7 +60,7 @@ class ReplayBuffer:
         self._starts: dict[tuple[int, int], Column] = {}
         self._imitable: dict[int, Column] = {}
         self._ids: dict[str, int] = {}
-        self._ended_ns: list[int] = []
+        self._recorded_ns: list[int] = []
         self._first: list[int] = []
         self.transitions = [0, 0]  # by origin
         self.episodes = [0, 0]
@@ -119,7 +119,7 @@ class ReplayBuffer:
         column.append(base + np.flatnonzero(begins & imitate))
         self._ids[episode.episode_id] = number
         self._first.append(base)
-        self._ended_ns.append(episode.ended_ns)
+        self._recorded_ns.append(episode.recorded_ns)
         self.transitions[origin] += len(starts)
         self.episodes[origin] += 1
         if episode.success:
@@ -207,7 +207,7 @@ class ReplayBuffer:
     def age_s(self, now_ns: int) -> float:
         """Return the mean age of online ticks in seconds; NaN without any."""
         online = [
-            (now_ns - self._ended_ns[number]) * 1e-9
+            (now_ns - self._recorded_ns[number]) * 1e-9
             for number in range(len(self._first))
             if self._columns['origin'].rows[self._first[number]] == 1
         ]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,3 +24,21 @@ def episode(name: str = 'e0', length: int = 20, **changes: Any) -> EpisodeArrays
         'success': True, 'terminal': True, 'origin': 'offline',
     }
     return EpisodeArrays(**{**fields, **changes})
+
+
+def episode_data(
+    name: str = 'e0', length: int = 20, *, source: int | list[int] = 1, **meta: Any
+) -> SimpleNamespace:
+    """Make what `read_episode` returns, with motion in it."""
+    wave = np.sin(np.arange(length) / 5)[:, None].astype(np.float32)
+    known: dict[str, Any] = {
+        'id': name, 'task': 'place', 'instruction': 'put the milk away', 'stop_reason': 'labelled',
+        'robot_digest': 'r' * 64, 'recorded_at': '2026-01-02T03:04:05+00:00', **meta,
+    }
+    success = known.pop('success', True)
+    return SimpleNamespace(
+        meta=SimpleNamespace(**known), ticks_ns=np.arange(length) * 40_000_000,
+        joints=np.repeat(wave, 14, 1), state=np.repeat(wave, 5, 1),
+        actions=np.repeat(wave, 14, 1), source=np.resize(np.array(source, np.uint8), length),
+        gaps=np.zeros(length, bool), success=success, terminal=True,
+    )

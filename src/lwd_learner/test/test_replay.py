@@ -73,10 +73,10 @@ def test_buffer_grows_beyond_its_first_rows(tmp_path: Path, on_disk: bool):
 
 
 def test_episode_survives_the_cache_file(tmp_path: Path):
-    original = episode('a', 7, ended_ns=2**60 + 1, success=False, origin='online')
+    original = episode('a', 7, recorded_ns=2**60 + 1, success=False, origin='online')
     original.save(tmp_path / 'a.safetensors')
     again = EpisodeArrays.load(tmp_path / 'a.safetensors')
-    assert (again.ended_ns, again.success, again.origin) == (2**60 + 1, False, 'online')
+    assert (again.recorded_ns, again.success, again.origin) == (2**60 + 1, False, 'online')
     assert np.array_equal(again.inputs['state'], original.inputs['state'])
     assert again.gaps.dtype == np.bool_
 

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One read episode becomes arrays; the audit says what is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lwd_core import instruction
+from lwd_core.flow.inputs import FeatureTrunk
+from lwd_learner.config import ReplayConfig
+from lwd_learner.episodes import EpisodeArrays, SOURCE_HOLD, SOURCE_POLICY
+
+LOW_MOTION = 1e-4  # rad: a joint that moves less over an episode never moved
+HOLD_SHARE = 0.5  # of an episode's ticks held: the robot mostly waited
+
+
+class RejectedEpisode(ValueError):
+    """An episode that is not learned from; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """Arrays and what the audit found."""
+
+    arrays: EpisodeArrays
+    warnings: tuple[str, ...] = ()
+
+
+def convert(
+    data: Any, digest: str, config: ReplayConfig, instruction_dim: int,
+    trunk: FeatureTrunk | None, online: bool,
+) -> EpisodeArrays:
+    """Turn EpisodeData into arrays.
+
+    Rows equal `lwd_core.flow.inputs.observation_arrays` of the tick's Observation bit for bit.
+    An episode is 'online' when the online phase has begun and the policy drove any of it.
+    """
+    source = np.ascontiguousarray(data.source, np.uint8)
+    ending = how_it_ended(data, config)
+    by_policy = bool((source == SOURCE_POLICY).any())
+    return EpisodeArrays(
+        episode_id=data.meta.id, digest=digest, task=data.meta.task,
+        instruction=instruction.embed(data.meta.instruction, instruction_dim),
+        inputs=_inputs(data, trunk),
+        actions=np.ascontiguousarray(data.actions, np.float32),
+        source=source, gaps=np.ascontiguousarray(data.gaps, np.bool_),
+        success=ending[0], terminal=ending[1],
+        origin='online' if online and by_policy else 'offline',
+        recorded_ns=_wall_ns(data.meta.recorded_at),
+        robot_digest=data.meta.robot_digest,
+    )
+
+
+def how_it_ended(data: Any, config: ReplayConfig) -> tuple[bool, bool]:
+    """Return (success, terminal): what the last tick earned, and whether anything could follow."""
+    if data.success:
+        return True, True
+    if data.meta.stop_reason == 'time_limit':
+        return False, config.time_limit_terminal
+    return False, config.failure_terminal
+
+
+def audit(arrays: EpisodeArrays) -> tuple[str, ...]:
+    """Return warnings; raise RejectedEpisode for what must not be learned from."""
+    moved = np.ptp(arrays.actions, axis=0)
+    if len(arrays) < 2:
+        raise RejectedEpisode(f'{len(arrays)} tick: no transition in it')
+    if (moved < LOW_MOTION).all():
+        raise RejectedEpisode(
+            f'actions are constant over {len(arrays)} ticks: the robot was never moved')
+    warnings = []
+    held = float(np.mean(arrays.source == SOURCE_HOLD))
+    if held > HOLD_SHARE:
+        warnings.append(f'held for {held:.0%} of its ticks')
+    if (np.ptp(arrays.inputs['joints'], axis=0) < LOW_MOTION).all():
+        warnings.append('joint states are frozen')
+    if arrays.gaps[:-1].any():
+        warnings.append(f'{int(arrays.gaps[:-1].sum())} gaps')
+    return tuple(warnings)
+
+
+def _wall_ns(iso: str) -> int:
+    """Return ISO 8601 wall time in ns since the epoch, 0 where there is none."""
+    try:
+        return int(datetime.fromisoformat(iso.replace('Z', '+00:00')).timestamp() * 1e9)
+    except ValueError:
+        return 0
+
+
+def _inputs(data: Any, trunk: FeatureTrunk | None) -> dict[str, NDArray[Any]]:
+    inputs: dict[str, NDArray[Any]] = {'joints': np.ascontiguousarray(data.joints, np.float32)}
+    if trunk is not None:
+        inputs['features'] = np.stack([
+            np.asarray(trunk.features(data.images(tick)), np.float32)
+            for tick in range(len(inputs['joints']))
+        ])
+    elif data.state is not None:
+        inputs['state'] = np.ascontiguousarray(data.state, np.float32)
+    return inputs
