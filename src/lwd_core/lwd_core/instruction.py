@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 import hashlib
 import re
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt

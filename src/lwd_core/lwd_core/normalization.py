@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Affine normalisation of observation vectors and actions, stored beside the weights it belongs to."""
+"""Affine normalisation of observations and actions, stored beside the weights it belongs to."""
 
 from __future__ import annotations
 

@@ -7,10 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from lwd_core.flow import ActingPolicy, make_policy, observation_to_batch
+
+from lwd_core.flow import ActingPolicy, make_policy, observation_to_batch, ResidualFlow
 from lwd_core.flow.sampler import euler
 from lwd_core.instruction import embed
-from lwd_core.normalization import STD_FLOOR, NormalizationError, Normalizer
+from lwd_core.normalization import NormalizationError, Normalizer, STD_FLOOR
 
 CONFIG = {'horizon': 4, 'action_dim': 3, 'joint_dim': 3, 'state_dim': 5, 'hidden': 32}
 
@@ -127,3 +128,17 @@ def test_feature_mode_takes_cached_features():
     policy = make_policy(config, {**norms(), 'features': Normalizer.identity(6)})
     trunk = SimpleNamespace(features=lambda images: np.ones(6, np.float32))
     assert ActingPolicy(policy, trunk=trunk).act(observation(state=None), 0).shape == (4, 3)
+
+
+def test_residual_policy_starts_as_its_base_and_is_rebuilt_from_its_config():
+    base = make()
+    residual = ResidualFlow.over(base, hidden=8, layers=2)
+    batch, noise = observation_to_batch(observation(), base), torch.randn(1, 4, 3)
+    expected = base.sample(base.encode(batch), noise)
+    assert torch.equal(residual.sample(residual.encode(batch), noise), expected)
+    torch.nn.init.normal_(residual.tilt.out.weight)
+    tilted = residual.sample(residual.encode(batch), noise)
+    assert not torch.equal(tilted, expected)
+    other = make_policy(json.loads(json.dumps(residual.config())), residual.normalization())
+    other.load_state_dict(residual.state_dict())
+    assert torch.equal(other.sample(other.encode(batch), noise), tilted)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from lwd_core.flow.factory import Policy
 from lwd_core.flow.inputs import FeatureTrunk, observation_to_batch
-from lwd_core.flow.mlp import FlowMLP
 from lwd_core.flow.protocol import Batch
 from lwd_core.flow.sampler import chunk_noise
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class ActingPolicy:
     """Deterministic inference: the chunk depends on observation, seed and weights only."""
 
-    def __init__(self, policy: FlowMLP, steps: int = 10, noise_scale: float = 1.0,
+    def __init__(self, policy: Policy, steps: int = 10, noise_scale: float = 1.0,
                  trunk: FeatureTrunk | None = None):
         """Wrap `policy`; `noise_scale` < 1 draws the initial noise nearer to the flow's centre."""
         self.policy = policy.eval().requires_grad_(False)

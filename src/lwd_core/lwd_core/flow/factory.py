@@ -8,12 +8,15 @@ from dataclasses import fields
 from typing import Any
 
 from lwd_core.flow.mlp import FlowConfig, FlowMLP
+from lwd_core.flow.residual import build_residual, ResidualFlow
 from lwd_core.normalization import Normalizer
 
-KINDS = ('flow_mlp',)
+KINDS = ('flow_mlp', 'flow_residual')
+TILT = {'tilt_hidden', 'tilt_layers'}
+Policy = FlowMLP | ResidualFlow
 
 
-def make_policy(config: Mapping[str, Any], norms: Mapping[str, Any]) -> FlowMLP:
+def make_policy(config: Mapping[str, Any], norms: Mapping[str, Any]) -> Policy:
     """Return a policy with fresh weights; `norms` maps names to Normalizers or their JSON data.
 
     Raises ValueError naming the key when the configuration is not one this version can build.
@@ -21,9 +24,12 @@ def make_policy(config: Mapping[str, Any], norms: Mapping[str, Any]) -> FlowMLP:
     kind = config.get('kind', 'flow_mlp')
     if kind not in KINDS:
         raise ValueError(f'policy kind {kind!r} is not one of {KINDS}')
-    unknown = sorted(set(config) - {field.name for field in fields(FlowConfig)})
+    known = {field.name for field in fields(FlowConfig)}
+    unknown = sorted(set(config) - known - (TILT if kind == 'flow_residual' else set()))
     if unknown:
         raise ValueError(f'policy configuration has unknown keys {unknown}')
     built = {name: norm if isinstance(norm, Normalizer) else Normalizer.from_json(norm)
              for name, norm in norms.items()}
+    if kind == 'flow_residual':
+        return build_residual(config, built)
     return FlowMLP(FlowConfig(**config), built)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -57,5 +57,6 @@ def _vector(name: str, value: Any, size: int) -> Array:
         raise ValueError(f'the policy needs {name!r} [{size}], the observation has none')
     vector = np.asarray(value, np.float32)
     if vector.shape != (size,):
-        raise ValueError(f'observation {name!r} has shape {vector.shape}, the policy needs ({size},)')
+        raise ValueError(
+            f'observation {name!r} has shape {vector.shape}, the policy needs ({size},)')
     return vector

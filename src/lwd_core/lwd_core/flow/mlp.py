@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn, Tensor
 
 from lwd_core.flow.protocol import Batch
 from lwd_core.flow.sampler import euler
@@ -30,7 +30,7 @@ class FlowConfig:
     layers: int = 3
     feature_width: int = 256  # learned projection of frozen features
     time_waves: int = 8  # sine and cosine pairs of pi k w
-    input_clip: float = 5.0  # normalised inputs beyond this are clipped: the net never extrapolates far
+    input_clip: float = 5.0  # normalised inputs are clipped to this: no far extrapolation
     advantage: bool = False  # RECAP: condition on an advantage sign
     kind: str = 'flow_mlp'
 

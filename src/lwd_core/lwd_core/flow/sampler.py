@@ -12,7 +12,7 @@ Velocity = Callable[[Tensor, Tensor], Tensor]
 
 
 def euler(velocity: Velocity, noise: Tensor, steps: int = 10) -> Tensor:
-    """Take `steps` equal Euler steps of dx/dw = velocity(x, w) from w = 0 to 1; any shape [B, ...]."""
+    """Take `steps` equal Euler steps of dx/dw = velocity(x, w), w from 0 to 1; shape [B, ...]."""
     if steps < 1:
         raise ValueError(f'flow steps {steps} must be >= 1')
     x, h = noise, 1.0 / steps

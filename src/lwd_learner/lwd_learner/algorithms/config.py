@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every constant and switch of the algorithms in one validated object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, TypeVar
+
+from lwd_learner.algorithms.bc import BcConfig
+from lwd_learner.algorithms.critics import CriticConfig
+from lwd_learner.algorithms.divl import DivlConfig
+from lwd_learner.algorithms.iql import IqlConfig
+from lwd_learner.algorithms.qam import QamConfig
+
+ALGORITHMS = ('lwd', 'bc')
+VALUES = ('divl', 'expectile')
+REFERENCES = ('frozen', 'tracks')
+FORMS = ('copy', 'residual')
+T = TypeVar('T')
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """What an Agent does; defaults are the paper's."""
+
+    algorithm: str = 'lwd'  # 'bc': imitation only (SFT, HG-DAgger by its data)
+    value: str = 'divl'  # 'expectile': the scalar ablation
+    reference: str = 'frozen'  # 'tracks': the reference keeps cloning the imitation data
+    selection: str = 'successes_and_corrections'  # imitation data (dagger.imitation_ticks)
+    form: str = 'copy'  # 'residual': policy = reference + tilt, so it follows a tracked reference
+    tilt_hidden: int = 256
+    tilt_layers: int = 2
+    actor_every: int = 1  # critic steps for one QAM step
+    actor_batch: int = 0  # states in a QAM step; 0: the whole batch
+    actor_start: int = 0  # critic steps before the first QAM step
+    acting_ema: float = 0.0  # 0: act with the newest weights; else their EMA at this rate
+    critic: CriticConfig = field(default_factory=CriticConfig)
+    divl: DivlConfig = field(default_factory=DivlConfig)
+    iql: IqlConfig = field(default_factory=IqlConfig)
+    qam: QamConfig = field(default_factory=QamConfig)
+    bc: BcConfig = field(default_factory=BcConfig)
+
+    def __post_init__(self) -> None:
+        for name, known in (('algorithm', ALGORITHMS), ('value', VALUES),
+                            ('reference', REFERENCES), ('form', FORMS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f'agent: {name} = {getattr(self, name)!r} is not one of {known}')
+        if self.actor_every < 1 or self.actor_batch < 0 or not 0 <= self.acting_ema <= 1:
+            raise ValueError('agent: actor_every >= 1, actor_batch >= 0, acting_ema in [0, 1]')
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> AgentConfig:
+        """Build from plain data; an unknown key is named with its section."""
+        return _build(cls, data, 'agent')
+
+
+def _build(kind: type[T], data: Mapping[str, Any], where: str) -> T:
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for name, value in data.items():
+        if name not in known:
+            raise ValueError(f'{where}: unknown key {name!r}; known: {", ".join(known)}')
+        section = known[name].default_factory
+        nested = isinstance(section, type) and is_dataclass(section)
+        values[name] = _build(section, value, f'{where}.{name}') if (
+            nested and isinstance(value, Mapping)) else value  # type: ignore[arg-type]
+    return kind(**values)
