@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """All settings of learning, in one frozen object read from one YAML file.
 
-The section `agent` (and `imitation.agent`) belongs to the algorithms and is validated there.
+The sections `policy` (arguments of `make_policy`) and `agent` (of the algorithms' AgentConfig) are
+validated where they are used.
 """
 
 from __future__ import annotations
@@ -11,19 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lwd_core.instruction import DIM as INSTRUCTION_DIM
 from lwd_core.params import build, param, ParamError
 from lwd_core.spec import load_yaml
 from lwd_learner.sampler import SamplerConfig
 
-
-@dataclass(frozen=True)
-class PolicyConfig:
-    """The shape of the policy; input sizes come from the robot and the observation mode."""
-
-    horizon: int = param(16, 'control steps in a chunk', lower=1, upper=1024)
-    hidden: int = param(512, 'width of the flow network', lower=8, upper=8192)
-    layers: int = param(3, 'layers of the flow network', lower=1, upper=64)
-    instruction_dim: int = param(64, 'size of the instruction vector', lower=1, upper=4096)
+PASSED_ON = ('policy', 'agent')
 
 
 @dataclass(frozen=True)
@@ -47,6 +41,8 @@ class ImitationConfig:
     steps: int = param(6000, 'updates', lower=1, upper=100_000_000)
     seconds: float = param(0.0, 'time budget, 0: none', unit='s', lower=0.0)
     batch: int = param(256, 'transitions in an update', lower=1, upper=65536)
+    final_rate: float = param(0.02, 'learning rate at the end of the cosine, as a share of the '
+                              'first', lower=0.0, upper=1.0)
 
 
 @dataclass(frozen=True)
@@ -60,6 +56,8 @@ class LearningConfig:
                                    lower=0.0)
     min_online_episodes: int = param(1, 'online episodes before the online phase begins',
                                      lower=0, upper=1_000_000)
+    imitation_batch: int = param(256, 'transitions beside each update whose actions may be '
+                                 'imitated; 0: none', lower=0, upper=65536)
     updates_per_transition: float = param(
         0.0, 'pause when online updates exceed this many an online transition, 0: never',
         lower=0.0, upper=1e6)
@@ -85,9 +83,9 @@ class PublishConfig:
 
 @dataclass(frozen=True)
 class LearnerConfig:
-    """Everything; `agent` goes to the algorithms as it is."""
+    """Everything. `policy` and `agent` go to their owners as they are."""
 
-    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    policy: dict[str, Any] = field(default_factory=lambda: {'horizon': 16})
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     sft: ImitationConfig = field(default_factory=ImitationConfig)
@@ -96,23 +94,39 @@ class LearnerConfig:
     publish: PublishConfig = field(default_factory=PublishConfig)
     agent: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def horizon(self) -> int:
+        """Return the control steps in a chunk."""
+        return int(self.policy['horizon'])
+
+    @property
+    def instruction_dim(self) -> int:
+        """Return the size of the instruction vector."""
+        return int(self.policy.get('instruction_dim', INSTRUCTION_DIM))
+
+    def __post_init__(self) -> None:
+        """Check the one key of `policy` that replay needs too."""
+        horizon = self.policy.get('horizon')
+        if not isinstance(horizon, int) or not 1 <= horizon <= 1024:
+            raise ParamError(f'policy: horizon: {horizon!r} refused, must be 1 to 1024')
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str = 'learner') -> LearnerConfig:
         """Validate plain data; every refusal names section, key, value and bound."""
         sections = {
-            'policy': PolicyConfig, 'replay': ReplayConfig, 'sampler': SamplerConfig,
-            'sft': ImitationConfig, 'dagger': ImitationConfig, 'learning': LearningConfig,
-            'publish': PublishConfig,
+            'replay': ReplayConfig, 'sampler': SamplerConfig, 'sft': ImitationConfig,
+            'dagger': ImitationConfig, 'learning': LearningConfig, 'publish': PublishConfig,
         }
         built: dict[str, Any] = {}
         for name, value in data.items():
-            if name != 'agent' and name not in sections:
-                known = ', '.join([*sections, 'agent'])
+            if name not in sections and name not in PASSED_ON:
+                known = ', '.join([*sections, *PASSED_ON])
                 raise ParamError(f'{where}: unknown section {name!r}; known: {known}')
             if not isinstance(value, Mapping):
                 raise ParamError(f'{where}: {name}: is {value!r}, must be a mapping of keys')
             try:
-                built[name] = dict(value) if name == 'agent' else build(sections[name], value)
+                built[name] = (dict(value) if name in PASSED_ON
+                               else build(sections[name], value))
             except ParamError as error:
                 raise ParamError(f'{where}: {name}: {error}') from None
         return cls(**built)
@@ -127,7 +141,7 @@ class LearnerConfig:
         changed: dict[str, Any] = {}
         for name, values in sections.items():
             current = getattr(self, name)
-            if name == 'agent':
+            if name in PASSED_ON:
                 changed[name] = {**current, **values}
                 continue
             known = {key: getattr(current, key) for key in current.__dataclass_fields__}

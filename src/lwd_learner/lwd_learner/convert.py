@@ -96,7 +96,7 @@ def _inputs(data: Any, trunk: FeatureTrunk | None) -> dict[str, NDArray[Any]]:
     inputs: dict[str, NDArray[Any]] = {'joints': np.ascontiguousarray(data.joints, np.float32)}
     if trunk is not None:
         inputs['features'] = np.stack([
-            np.asarray(trunk.features(data.images(tick)), np.float32)
+            np.asarray(trunk.features(data.observation(tick).images), np.float32)
             for tick in range(len(inputs['joints']))
         ])
     elif data.state is not None:

@@ -16,6 +16,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from lwd_core.episode import EpisodeError, read_episode
 from lwd_core.flow.inputs import FeatureTrunk
 from lwd_core.hashing import sha256_bytes
 from lwd_core.observation import ObservationSpec
@@ -28,7 +29,8 @@ from lwd_learner.index import EpisodeIndex, IndexRow
 
 LOGGER = logging.getLogger(__name__)
 MARKER = 'episode.json'
-Reader = Callable[[Path, RobotSpec, ObservationSpec], Any]  # -> EpisodeData
+# (folder, robot, observation, task names) -> EpisodeData
+Reader = Callable[[Path, RobotSpec, ObservationSpec, tuple[str, ...]], Any]
 
 
 class WorkDirError(RuntimeError):
@@ -52,13 +54,13 @@ class Ingest:
 
     def __init__(
         self, store: Store, work_dir: Path, settings: IngestSettings,
-        reader: Reader | None = None,
+        reader: Reader = read_episode,
     ) -> None:
         """Open the index; raises WorkDirError if another learner has it open."""
         self.store = store
         self.work_dir = work_dir
         self.settings = settings
-        self._reader = reader or _default_reader
+        self._reader = reader
         work_dir.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(work_dir / 'lock')
         self.index = EpisodeIndex(work_dir / 'index.sqlite')
@@ -136,17 +138,15 @@ class Ingest:
 
     def _convert(self, path: str, digest: str) -> Conversion:
         settings = self.settings
-        data = self._reader(self.store.local(path), settings.robot, settings.observation)
-        if data.meta.task not in settings.tasks:
-            raise RejectedEpisode(
-                f"task '{data.meta.task}' is not among {', '.join(settings.tasks)}")
+        data = self._reader(
+            self.store.local(path), settings.robot, settings.observation, settings.tasks)
         arrays = convert(
             data, digest, settings.replay, settings.instruction_dim, settings.trunk, self.online)
         return Conversion(arrays, audit(arrays))
 
     def _reject(self, path: str, name: str, digest: str, error: Exception) -> None:
         reason = str(error) or type(error).__name__
-        known = (EpisodeArraysError, RejectedEpisode, StoreError, OSError, ValueError, RuntimeError)
+        known = (EpisodeError, EpisodeArraysError, RejectedEpisode, StoreError, OSError)
         if not isinstance(error, known):
             LOGGER.exception('episode %s: unexpected', name)
             reason = f'{type(error).__name__}: {reason}'
@@ -172,9 +172,3 @@ def _lock(path: Path) -> int:
             f'{path.parent} is used by another learner: stop it or give another work_dir'
         ) from error
     return handle
-
-
-def _default_reader(path: Path, robot: RobotSpec, spec: ObservationSpec) -> Any:
-    from lwd_core.episode import read_episode
-
-    return read_episode(path, robot, spec)

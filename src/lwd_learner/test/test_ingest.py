@@ -8,6 +8,7 @@ from learner_fakes import episode_data
 import numpy as np
 import pytest
 
+from lwd_core.episode import EpisodeError
 from lwd_core.observation import ObservationSpec
 from lwd_core.robot import RobotSpec
 from lwd_core.store import FolderStore
@@ -36,7 +37,7 @@ class Shop:
         self.data[name] = data
         self.store.put(f'episodes/robot1/2026-01-02/{name}/episode.json', name.encode())
 
-    def read(self, path: Path, robot: RobotSpec, spec: ObservationSpec) -> object:
+    def read(self, path: Path, robot: RobotSpec, spec: ObservationSpec, tasks) -> object:
         self.reads.append(path.name)
         data = self.data[path.name]
         if isinstance(data, Exception):
@@ -103,9 +104,8 @@ def test_lost_cache_file_is_converted_again_with_its_origin(shop: Shop):
 
 
 @pytest.mark.parametrize(('data', 'reason'), [
-    (RuntimeError('bag is truncated at byte 17'), 'truncated at byte 17'),
+    (EpisodeError('truncated', 'bag is truncated at byte 17'), 'truncated at byte 17'),
     (KeyError('surprise'), 'KeyError'),
-    (episode_data('bad', task='juggle'), "task 'juggle' is not among place"),
     (episode_data('bad', length=0), 'no ticks'),
     (episode_data('bad', length=1), 'no transition'),
     (episode_data('e1'), 'ingested already'),
