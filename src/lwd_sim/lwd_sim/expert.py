@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A scripted expert: a function from the state of the world to the next action, without memory.
+
+Which motion applies is read off what holds the item and where it is, so that the expert can start
+or take over anywhere and that an imitator who sees the state can know what it knows.
+"""
+import numpy as np
+
+from lwd_sim.grasping import grasp_of, holds, offset
+from lwd_sim.kinematics import go_home, reach
+from lwd_sim.names import ARMS
+from lwd_sim.geometry import gripper_rotation
+from lwd_sim.skills import carry, carry_step, CLOSED, Command, grasp, OPEN, release, wait
+from lwd_sim.geometry import clip_norm, ramp
+from lwd_sim.tasks import get_task, Goal, Task
+from lwd_sim.world import World
+
+MEET = np.array([0.0, 0.36, 0.22])      # m, where an item is handed over
+NEAR_ITEM = 0.06                        # m, tool this near to a released item backs off first
+TAKER_REACH = 0.05                      # m, items right of this x are for the right arm alone
+
+
+class Expert:
+    """The expert for one task."""
+
+    def __init__(self, task: str | Task) -> None:
+        self.task = task if isinstance(task, Task) else get_task(task)
+
+    def act(self, world: World) -> np.ndarray:
+        """Return the action [14] for the world's present state."""
+        goal = world.focus()
+        commands = {'single': _single, 'both': _both, 'handover': _handover}[goal.how](world, goal)
+        return np.concatenate([np.append(*commands[arm]) for arm in ARMS])
+
+
+def _home(world: World, arm: str) -> Command:
+    return go_home(world, arm), OPEN
+
+
+def _leave(world: World, goal: Goal, arm: str) -> Command:
+    """Let go of a placed item; go home once clear of it."""
+    wanted = grasp_of(world, goal, arm)
+    _, _, delta = offset(world, arm, wanted)
+    if np.linalg.norm(delta) < NEAR_ITEM:
+        return release(world, arm, wanted.half_width)
+    return _home(world, arm)
+
+
+def _single(world: World, goal: Goal) -> dict[str, Command]:
+    arm = goal.arms[0]
+    commands = {other: _home(world, other) for other in ARMS}
+    if world.in_slot(goal):
+        commands[arm] = _leave(world, goal, arm)
+    elif holds(world, goal, arm):
+        commands[arm] = carry(world, arm, carry_step(world, goal))
+    else:
+        commands[arm] = grasp(world, arm, grasp_of(world, goal, arm))
+    return commands
+
+
+def _both(world: World, goal: Goal) -> dict[str, Command]:
+    if world.in_slot(goal):
+        return {arm: _leave(world, goal, arm) for arm in ARMS}
+    held = {arm: holds(world, goal, arm) for arm in ARMS}
+    if not all(held.values()):
+        return {arm: wait(world, arm, CLOSED) if held[arm] else
+                grasp(world, arm, grasp_of(world, goal, arm)) for arm in ARMS}
+    firm = min(ramp(world.jaw_effort(arm), 0.2, 0.7) for arm in ARMS)
+    return {arm: _carry_handle(world, goal, arm, firm) for arm in ARMS}
+
+
+def _carry_handle(world: World, goal: Goal, arm: str, firm: float) -> Command:
+    """Carry a crate by one handle: follow where the handle will be, so the arms stay together."""
+    wanted = grasp_of(world, goal, arm)
+    tool, _ = world.tcp(arm)
+    # 0.2: close the gap to the handle's own pose slowly, the pads may sit anywhere on it.
+    step = firm * carry_step(world, goal) + 0.2 * (wanted.point - tool)
+    yaw = np.arctan2(-wanted.rotation[0, 0], wanted.rotation[1, 0])
+    centre, _ = world.item_pose(goal.item)
+    turn = -0.05 * firm * yaw
+    arm_vector = wanted.point - centre
+    step[:2] += turn * np.array([-arm_vector[1], arm_vector[0]])
+    rotation = gripper_rotation(np.arcsin(-wanted.rotation[2, 0]), yaw + turn)
+    return reach(world, arm, tool + step, rotation, 0.03), CLOSED
+
+
+def _handover(world: World, goal: Goal) -> dict[str, Command]:
+    giver, taker = goal.arms
+    if world.in_slot(goal):
+        return {giver: _home(world, giver), taker: _leave(world, goal, taker)}
+    if holds(world, goal, taker):
+        return _take_away(world, goal)
+    if holds(world, goal, giver):
+        return _offer(world, goal)
+    position, _ = world.item_pose(goal.item)
+    if position[0] < TAKER_REACH:
+        return {giver: grasp(world, giver, grasp_of(world, goal, giver)),
+                taker: _home(world, taker)}
+    return {giver: _home(world, giver),
+            taker: grasp(world, taker, grasp_of(world, goal, taker))}
+
+
+def _offer(world: World, goal: Goal) -> dict[str, Command]:
+    """Giver brings the item to the meeting point; taker waits beside it, then grasps."""
+    giver, taker = goal.arms
+    position, _ = world.item_pose(goal.item)
+    to_meet = MEET - position
+    height = ramp(position[2], 0.10, 0.15)
+    step = np.array([*(height * clip_norm(to_meet[:2], 0.02)),
+                     np.clip(to_meet[2], -0.02, 0.02)])
+    arrived = ramp(float(np.linalg.norm(to_meet)), 0.05, 0.02)
+    wanted = grasp_of(world, goal, taker)
+    near = grasp(world, taker, wanted)
+    standby = wanted.point + (1.0 - arrived) * to_meet - 0.09 * wanted.rotation[:, 0]
+    if arrived < 1.0:
+        taking = reach(world, taker, standby, wanted.rotation), OPEN
+    else:
+        taking = near
+    return {giver: carry(world, giver, step), taker: taking}
+
+
+def _take_away(world: World, goal: Goal) -> dict[str, Command]:
+    """Giver lets go and backs off; taker waits for that, then carries."""
+    giver, taker = goal.arms
+    wanted = grasp_of(world, goal, giver)
+    _, _, delta = offset(world, giver, wanted)
+    distance = float(np.linalg.norm(delta))
+    clear = ramp(distance, 0.02, 0.05)
+    if distance < NEAR_ITEM:
+        giving = release(world, giver, wanted.half_width)
+    else:
+        giving = _home(world, giver)
+    return {giver: giving, taker: carry(world, taker, clear * carry_step(world, goal))}
