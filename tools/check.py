@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run the checks of `make test` and `make lint`: all of them, then say which failed."""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+import subprocess
+import sys
+import time
+
+ROOT = Path(__file__).resolve().parents[1]
+TYPED = ('tools/bootstrap', 'src/lwd_core/lwd_core', 'src/lwd_learner/lwd_learner')
+
+
+def lint() -> list[list[str]]:
+    """Style of all Python, and package.xml against what is imported."""
+    return [['ruff', 'check', '--quiet', '.'], [sys.executable, 'tools/package_lint.py']]
+
+
+def types() -> list[list[str]]:
+    """Strict types of the parts that have them."""
+    return [['mypy', *(path for path in TYPED if (ROOT / path).is_dir())]]
+
+
+def tests(arguments: list[str]) -> list[list[str]]:
+    """Unit tests of each package, then the system tests, in one session."""
+    # A ROS 2 installation brings plugins for older versions of pytest.
+    plugins = ['-p', 'no:launch_testing', '-p', 'no:launch_testing_ros_pytest_entrypoint']
+    return [[sys.executable, '-m', 'pytest', *plugins, *arguments]]
+
+
+def run(name: str, commands: list[list[str]]) -> bool:
+    """Run the commands of one check; return whether all passed."""
+    print(f'== {name}', flush=True)
+    start = time.monotonic()
+    env = {**os.environ, 'MYPYPATH': 'src/lwd_core:src/lwd_learner:tools'}
+    codes = [subprocess.run(command, cwd=ROOT, env=env).returncode for command in commands]
+    passed = not any(codes)
+    print(f'== {name}: {"passed" if passed else "FAILED"} ({time.monotonic() - start:.0f} s)',
+          flush=True)
+    return passed
+
+
+def main(arguments: list[str]) -> int:
+    """Run the checks named before '--'; what follows is given to pytest."""
+    split = arguments.index('--') if '--' in arguments else len(arguments)
+    names, rest = arguments[:split], arguments[split + 1:]
+    start = time.monotonic()
+    commands = {'lint': lint, 'types': types, 'tests': lambda: tests(rest)}
+    failed = [name for name in names if not run(name, commands[name]())]
+    seconds = int(time.monotonic() - start)
+    verdict = f'FAILED: {", ".join(failed)}' if failed else f'passed: {", ".join(names)}'
+    print(f'{verdict} ({seconds // 60} min {seconds % 60} s)', flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))
