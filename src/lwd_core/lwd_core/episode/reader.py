@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read an episode's bag with the definitions it carries; needs no ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+import mmap
+from pathlib import Path
+from struct import Struct
+from typing import Any
+
+from lwd_core.episode.definitions import typestore
+from lwd_core.episode.errors import EpisodeError
+from lwd_core.episode.scan import RawMessage, Scan
+
+_STAMP = {True: Struct('<iI'), False: Struct('>iI')}  # by CDR endianness
+_MAX_BYTES = 1 << 36  # 64 GiB: beyond it is no episode
+
+
+class EpisodeBagReader:
+    """One .mcap file, mapped into memory. Topics are full names; messages keep file order."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._buffer = _map(path)
+        self._scan = Scan(self._buffer, str(path))
+        self._messages: list[RawMessage] | None = None
+
+    def raw(self) -> list[RawMessage]:
+        """Return all messages undecoded, in file order; EpisodeError if the file is not whole."""
+        if self._messages is None:
+            self._messages = list(self._scan.messages())
+            self._scan.require_complete()
+        return self._messages
+
+    def whole(self) -> tuple[list[RawMessage], str]:
+        """Return the messages that are whole, also of a cut file, and what stopped the reading."""
+        messages = list(self._scan.messages())
+        return messages, '' if self._scan.complete else self._scan.problem
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """Return the type of every topic."""
+        self.raw()
+        return {channel.topic: self._scan.schemas[channel.schema_id].name
+                for channel in self._scan.channels.values()}
+
+    def channel_ids(self, topic: str) -> frozenset[int]:
+        """Return the channels of a topic (a bag may have several of one topic)."""
+        return frozenset(key for key, channel in self._scan.channels.items()
+                         if channel.topic == topic)
+
+    def topic_of(self, message: RawMessage) -> str:
+        """Return the topic of a message."""
+        return self._scan.channels[message.channel].topic
+
+    def type_of(self, message: RawMessage) -> str:
+        """Return the type of a message."""
+        return self._scan.schemas[self._scan.channels[message.channel].schema_id].name
+
+    def decode(self, message: RawMessage) -> Any:
+        """Return the message's fields as an object with numpy arrays."""
+        schema = self._scan.schemas[self._scan.channels[message.channel].schema_id]
+        try:
+            return self._typestore().deserialize_cdr(message.data, schema.name)
+        except Exception as error:  # rosbags raises its own kinds, struct.error, UnicodeDecodeError
+            raise EpisodeError('damaged', f'{self.path}: a message of {self.topic_of(message)} '
+                                          f'cannot be decoded as {schema.name}: {error}') from error
+
+    def messages(
+        self, topics: Collection[str] | None = None,
+    ) -> Iterator[tuple[str, int, Any]]:
+        """Yield (topic, receive stamp [ns], decoded message) of `topics`, None: all."""
+        for message in self.raw():
+            topic = self.topic_of(message)
+            if topics is None or topic in topics:
+                yield topic, message.log_ns, self.decode(message)
+
+    def _typestore(self) -> Any:
+        schemas = frozenset((schema.name, schema.text) for schema in self._scan.schemas.values()
+                            if schema.encoding == 'ros2msg')
+        return typestore(schemas)
+
+
+def header_stamp(data: memoryview) -> int:
+    """Return the header stamp [ns] of a serialised message whose first field is a header."""
+    sec, nanosec = _STAMP[data[1] in (1, 3)].unpack_from(data, 4)
+    return int(sec) * 1_000_000_000 + int(nanosec)
+
+
+def stamp_ns(stamp: Any) -> int:
+    """Return a decoded builtin_interfaces/Time in ns."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def _map(path: Path) -> memoryview:
+    try:
+        size = path.stat().st_size
+        if size == 0:
+            raise EpisodeError('truncated', f'{path}: has 0 bytes')
+        if size > _MAX_BYTES:
+            raise EpisodeError('damaged', f'{path}: has {size} bytes, at most {_MAX_BYTES}')
+        with open(path, 'rb') as file:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except OSError as error:
+        raise EpisodeError('missing', f'{path}: cannot be read: {error.strerror}') from error
