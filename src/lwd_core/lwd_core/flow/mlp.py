@@ -51,6 +51,10 @@ class FlowConfig:
 class FlowMLP(nn.Module):
     """Flow MLP: the observation enters once as a prefix, added to the first layer's activation."""
 
+    waves: Tensor
+    action_mean: Tensor
+    action_std: Tensor
+
     def __init__(self, config: FlowConfig, norms: Mapping[str, Normalizer]):
         """Build from shapes and the normalisers 'action' [d] and one for each input."""
         super().__init__()

@@ -152,8 +152,9 @@ class Agent:
     def _critic_metrics(self, batch: dict[str, Any], logits: Tensor, q: Tensor, target: Tensor,
                         tau: Tensor, value_loss: Tensor, q_loss: Tensor) -> dict[str, Any]:
         metrics: dict[str, Any] = {
-            'value_loss': float(value_loss.detach()), 'q_loss': float(q_loss.detach()), 'q_mean': float(q.mean()),
-            'target_mean': float(target.mean()), 'tau': float(tau.mean()),
+            'value_loss': float(value_loss.detach()), 'q_loss': float(q_loss.detach()),
+            'q_mean': float(q.mean()), 'target_mean': float(target.mean()),
+            'tau': float(tau.mean()),
             'sample_loss': ((q - target) ** 2).mean(0)}
         if self.config.value == 'divl':
             metrics['entropy'] = float(divl.normalized_entropy(logits.softmax(-1)).mean())
@@ -253,7 +254,8 @@ class Agent:
                 'scale': self._scale}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict`."""
+        """Continue from `state_dict`, which stays untouched."""
+        state = copy.deepcopy(state)  # optimisers would keep its tensors and step them
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.generator.set_state(state['generator'])

@@ -88,9 +88,9 @@ def bc_loss(policy: FlowPolicy, batch: Batch, config: BcConfig, mask: str = 'imi
     inputs = jitter(policy_inputs(batch), policy, config.input_noise, generator)
     action, steps = batch['action'], batch[mask].to(batch['action'].dtype)
     prefix, n = policy.encode(inputs), config.draws
-    repeat = [x.repeat(n, *[1] * (x.ndim - 1)) for x in (prefix, action, steps)]
-    time = sample_times(len(repeat[1]), config.time, generator).to(action.device)
-    loss = flow_loss(policy, *repeat, noise=randn_like(repeat[1], generator), time=time)
+    prefix, chunk, valid = (x.repeat(n, *[1] * (x.ndim - 1)) for x in (prefix, action, steps))
+    time = sample_times(len(chunk), config.time, generator).to(action.device)
+    loss = flow_loss(policy, prefix, chunk, valid, randn_like(chunk, generator), time)
     used = (steps.sum(1) > 0).to(loss.dtype)
     used = used if weight is None else used * weight
     return (loss * used.repeat(n)).sum() / (n * used.sum()).clamp(min=1e-6)

@@ -61,8 +61,7 @@ def _build(kind: type[T], data: Mapping[str, Any], where: str) -> T:
     for name, value in data.items():
         if name not in known:
             raise ValueError(f'{where}: unknown key {name!r}; known: {", ".join(known)}')
-        section = known[name].default_factory
-        nested = isinstance(section, type) and is_dataclass(section)
-        values[name] = _build(section, value, f'{where}.{name}') if (
-            nested and isinstance(value, Mapping)) else value  # type: ignore[arg-type]
+        section: Any = known[name].default_factory
+        nested = is_dataclass(section) and isinstance(value, Mapping)
+        values[name] = _build(section, value, f'{where}.{name}') if nested else value
     return kind(**values)
