@@ -170,6 +170,11 @@ class ObservationAssembler:
         return Observation(tick_ns, self._series[JOINTS].get(used[JOINTS]), images, state,
                            instruction, used)
 
+    def complete(self, tick_ns: int, sources: Sequence[str] | None = None) -> bool:
+        """Tell whether each of `sources` (None: all) has a sample stamped `tick_ns`."""
+        return all(self._series[source].not_later(tick_ns) == tick_ns
+                   for source in (self._series if sources is None else sources))
+
     def stamps_at(self, tick_ns: int) -> dict[str, int]:
         """Return the stamp each source would be joined with at `tick_ns`, without decoding."""
         return self._as_of(tick_ns)

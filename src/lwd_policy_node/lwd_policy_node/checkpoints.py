@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which checkpoint acts, which waits, which was refused: the state behind hot reload.
+
+announced -> loading -> pending -> active -> previous -> dropped
+                |           \\-> dropped (a newer one was loaded meanwhile)
+                \\-> refused: named in the status, its digest is not tried again
+
+The worker holds the networks; this class decides. Pure; the caller sends what `next_load` and
+`take_drops` return.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A checkpoint somebody wants; with an empty `uri` the store is searched for the digest."""
+
+    digest: str
+    step: int
+    uri: str = ''
+    forced: bool = False  # asked for by a person: also an older one, also one refused before
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A checkpoint the worker holds, verified and warm."""
+
+    digest: str
+    step: int
+    horizon: int
+    mode: str
+    cameras: tuple[str, ...]
+    image_size: tuple[int, int]
+    backend: str
+    warm_s: float
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> Installed:
+        """Read a `loaded` reply."""
+        return cls(fields['digest'], fields['step'], fields['horizon'], fields['mode'],
+                   tuple(fields['cameras']), tuple(fields['image_size']), fields['backend'],
+                   fields['warm_s'])
+
+
+def _again(installed: Installed | None) -> Candidate | None:
+    """Return the candidate that loads what was installed already."""
+    return None if installed is None else Candidate(installed.digest, installed.step, forced=True)
+
+
+class Checkpoints:
+    """The table of checkpoints of one policy node."""
+
+    def __init__(self) -> None:
+        self.active: Installed | None = None
+        self.previous: Installed | None = None
+        self.pending: Installed | None = None
+        self.loading: Candidate | None = None
+        self.refused: dict[str, str] = {}
+        self.newest_refused = ''
+        self.loads = 0
+        self._queued: Candidate | None = None
+        self._after: Candidate | None = None  # comes after the queued one
+        self._drops: list[str] = []
+
+    def want(self, candidate: Candidate) -> str:
+        """Take a candidate; return '' or why it is not tried."""
+        digest = candidate.digest
+        for what, known in (('active', self.active), ('pending', self.pending),
+                            ('being loaded', self.loading), ('queued', self._queued)):
+            if known is not None and known.digest == digest:
+                return f'{digest[:12]} is {what} already'
+        if not candidate.forced:
+            if digest in self.refused:
+                return f'{digest[:12]} was refused: {self.refused[digest]}'
+            newest = max((known.step for known in (self.active, self.pending, self.loading,
+                                                   self._queued) if known), default=-1)
+            if candidate.step < newest:
+                return f'{digest[:12]} of step {candidate.step} is older than step {newest}'
+        self.refused.pop(digest, None)
+        self._queued = candidate
+        return ''
+
+    def next_load(self) -> Candidate | None:
+        """Return what is to be loaded now, one at a time."""
+        if self.loading is not None or self._queued is None:
+            return None
+        self.loading, self._queued, self._after = self._queued, self._after, None
+        return self.loading
+
+    def loaded(self, fields: dict[str, Any]) -> None:
+        """Take a worker's `loaded` reply: the checkpoint waits for the end of the episode."""
+        self.loading = None
+        installed = Installed.from_fields(fields)
+        if self.active is not None and installed.digest == self.active.digest:
+            return  # loaded again after the worker was restarted
+        if self.pending is not None and self.pending.digest != installed.digest:
+            self._drop(self.pending)
+        self.pending = installed
+
+    def refuse(self, digest: str, reason: str) -> None:
+        """Take a worker's `refused` reply."""
+        if self.loading is not None and self.loading.digest == digest:
+            self.loading = None
+        self.refused[digest] = reason
+        self.newest_refused = digest
+
+    def swap(self) -> bool:
+        """Let the pending checkpoint act; call only while no episode runs. False if none waits."""
+        if self.pending is None:
+            return False
+        if self.previous is not None and self.previous.digest != self.pending.digest:
+            self._drop(self.previous)
+        self.active, self.previous, self.pending = self.pending, self.active, None
+        self.loads += 1
+        return True
+
+    def rollback(self) -> str:
+        """Make the previous checkpoint pending; return '' or why not."""
+        if self.previous is None:
+            return 'there is no previous checkpoint to roll back to'
+        if self.active is not None:
+            self.refused[self.active.digest] = 'rolled back by an operator'
+        if self.pending is not None and self.pending.digest != self.previous.digest:
+            self._drop(self.pending)
+        self.pending = self.previous
+        return ''
+
+    def restarted(self) -> None:
+        """The worker was started again and holds nothing: load the active one first."""
+        self._after = self._queued or self.loading or _again(self.pending)
+        self.previous = self.pending = self.loading = None
+        self._drops.clear()
+        self._queued = None
+        self.reload_active()
+        if self._queued is None:
+            self._queued, self._after = self._after, None
+
+    def reload_active(self) -> None:
+        """Load the active checkpoint before anything else."""
+        if self.active is not None:
+            self._after = self._after or self._queued
+            self._queued = _again(self.active)
+
+    def take_drops(self) -> list[str]:
+        """Return the digests the worker may forget."""
+        drops, self._drops = self._drops, []
+        return drops
+
+    def _drop(self, installed: Installed) -> None:
+        kept = [known for known in (self.active, self.previous)
+                if known is not None and known is not installed]
+        if installed.digest not in [known.digest for known in kept]:
+            self._drops.append(installed.digest)

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turn a checkpoint in the store into a policy that acts, verified and warmed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import time
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lwd_core.checkpoint import (
+    CheckpointContents,
+    CheckpointError,
+    CheckpointRef,
+    load_checkpoint,
+)
+from lwd_core.observation import Observation, ObservationSpec
+from lwd_core.robot import RobotSpec
+from lwd_core.store import open_store, StoreError
+
+
+class Acting(Protocol):
+    """A policy as the worker uses it."""
+
+    def act(self, observation: Observation, seed: int) -> NDArray[np.float32]:
+        """Return the chunk [H, d] in robot units; deterministic."""
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """Which checkpoint, from where, for which robot."""
+
+    store: str
+    robot: RobotSpec
+    digest: str = ''  # 12 digits at least
+    uri: str = ''  # where the store holds it; empty: it is looked for by digest
+    flow_steps: int = 10
+    min_horizon: int = 1
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A policy ready to act, and what the node must know of it."""
+
+    policy: Acting
+    digest: str
+    step: int
+    horizon: int
+    mode: str
+    cameras: tuple[str, ...]
+    image_size: tuple[int, int]
+    backend: str
+    warm_s: float
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Return everything but the policy, as plain data."""
+        return {key: value for key, value in vars(self).items() if key != 'policy'}
+
+
+def load(request: LoadRequest) -> Loaded:
+    """Verify, build and warm the checkpoint; raises CheckpointError with the reason."""
+    started = time.perf_counter()
+    contents = _read(request)
+    spec = observation_spec(contents.config, request.robot)
+    policy = _build(contents, request)
+    horizon = int(contents.config['horizon'])
+    if horizon < request.min_horizon:
+        raise CheckpointError(f'chunk length is {horizon}, must be at least execute_steps, '
+                              f'which is {request.min_horizon}')
+    warm(policy, spec, request.robot, horizon)
+    return Loaded(policy, str(contents.manifest['digest']), contents.step, horizon, spec.mode,
+                  spec.cameras, spec.image_size, 'torch', time.perf_counter() - started)
+
+
+def observation_spec(config: dict[str, Any], robot: RobotSpec) -> ObservationSpec:
+    """Return what a policy of this configuration observes."""
+    mode = 'state' if config.get('state_dim') else 'pixels'
+    size = config.get('image_size')
+    return ObservationSpec.for_robot(
+        robot, mode, config.get('cameras'), None if size is None else (size[0], size[1]))
+
+
+def blank_observation(spec: ObservationSpec, robot: RobotSpec) -> Observation:
+    """Return an observation of the right shapes: the robot at home, black images."""
+    width, height = spec.image_size
+    images = {name: np.zeros((height, width, 3), np.uint8) for name in spec.cameras}
+    state = np.zeros(len(spec.state_names), np.float32) if spec.mode == 'state' else None
+    return Observation(0, np.array(robot.home, np.float32), images, state, 'warm up', {})
+
+
+def warm(policy: Acting, spec: ObservationSpec, robot: RobotSpec, horizon: int) -> None:
+    """Act twice on a blank observation; refuse wrong shapes, NaN and chunks that differ."""
+    observation = blank_observation(spec, robot)
+    try:
+        first, second = (policy.act(observation, seed=1) for _ in range(2))
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise CheckpointError(f'warm-up failed: {error}') from error
+    wanted = (horizon, robot.action_dim)
+    if first.shape != wanted:
+        raise CheckpointError(f'warm-up gave a chunk of shape {first.shape}, must be {wanted}')
+    if not np.isfinite(first).all():
+        raise CheckpointError('warm-up gave a chunk that is not finite')
+    if not np.array_equal(first, second):
+        raise CheckpointError('warm-up gave two chunks for one observation and seed')
+
+
+def _read(request: LoadRequest) -> CheckpointContents:
+    try:
+        wanted = CheckpointRef(request.digest, 0, request.uri) if request.uri else request.digest
+        return load_checkpoint(open_store(request.store), wanted, request.robot)
+    except StoreError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def _build(contents: CheckpointContents, request: LoadRequest) -> Acting:
+    import torch  # here, so that only the worker pays for it
+
+    from lwd_core.flow import ActingPolicy, make_policy
+    try:
+        policy = make_policy(contents.config, contents.normalization)
+        tensors = {name: torch.from_numpy(np.array(array))
+                   for name, array in contents.tensors.items()}
+        policy.load_state_dict(tensors)
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise CheckpointError(f'weights and configuration do not fit: {error}') from error
+    return ActingPolicy(policy, steps=request.flow_steps)

@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy's control loop without ROS: ticks, modes, samples and chunks in; commands out.
+
+Each tick in POLICY is answered once: at once if the scheduler has its row, otherwise as soon as the
+chunk arrives while the tick is still the newest one. A tick that passes unanswered is starved; its
+row is never executed later. The caller holds one lock around every call: ticks, samples and replies
+come from different threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+import hashlib
+import time
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lwd_core.chunking import Chunk, ChunkScheduler, Decision
+from lwd_core.observation import Observation, ObservationAssembler, ObservationError
+from lwd_policy_node.cadence import Cadence
+
+Actions = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A request under way: the observation's stamps and what is needed to plan it again."""
+
+    chunk_id: int
+    epoch: int
+    index: int  # tick number of the observation
+    stamp_ns: int
+    sources: dict[str, int]
+    digest: str
+    seed: int
+    requested: float  # wall time [s]
+    shadow: bool = False
+
+
+@dataclass(frozen=True)
+class ChunkReport:
+    """A chunk that arrived, for the record."""
+
+    planned: Planned
+    actions: Actions
+    latency: float  # s, request to chunk
+    inference: float  # s, forward pass
+    delay: int
+
+
+class Outputs(Protocol):
+    """What the loop asks of its surroundings."""
+
+    def infer(self, planned: Planned, observation: Observation) -> None:
+        """Start computing a chunk; answered by `on_chunk` or `on_failed`."""
+
+    def command(self, stamp_ns: int, epoch: int, decision: Decision) -> None:
+        """Publish the action of the tick `stamp_ns`."""
+
+    def chunk(self, report: ChunkReport) -> None:
+        """Publish a chunk that arrived."""
+
+
+@dataclass
+class Situation:
+    """Who drives, in which episode, with which checkpoint."""
+
+    policy_drives: bool = False
+    human_drives: bool = False
+    epoch: int = 0
+    mode_stamp_ns: int = 0
+    episode_id: str = ''
+    instruction: str = ''
+    digest: str = ''
+    gate_open: bool = False
+
+
+@dataclass
+class _Now:
+    """The newest tick."""
+
+    stamp_ns: int = -1
+    received: float = 0.0
+    answered: bool = True
+    deferred: bool = False
+    reason: str = ''
+
+
+def chunk_seed(episode_id: str, chunk_id: int) -> int:
+    """Return the seed of a chunk's noise, in [0, 2^63)."""
+    digest = hashlib.sha256(f'{episode_id}/{chunk_id}'.encode()).digest()
+    return int.from_bytes(digest[:8], 'big') >> 1
+
+
+@dataclass
+class ControlLoop:
+    """One robot's policy loop; see the module's docstring."""
+
+    period_ns: int
+    scheduler: ChunkScheduler
+    outputs: Outputs
+    join_wait: float = 0.0  # s of wall time a tick waits for the samples stamped with it
+    awaited: tuple[str, ...] = ()  # the sources that sample at every tick
+    shadow: bool = False
+    wall: Callable[[], float] = time.perf_counter
+    assembler: ObservationAssembler | None = None
+    situation: Situation = field(default_factory=Situation)
+    cadence: Cadence = field(default_factory=Cadence)
+    ticks: int = 0
+    late_ticks: int = 0
+    starved_ticks: int = 0
+
+    def __post_init__(self) -> None:
+        self._now = _Now()
+        self._planned: Planned | None = None
+        self._next_chunk = 1
+        self._published_ns = -1  # stamp of the newest command
+
+    # -- what happens around the loop
+
+    def set_mode(self, policy: bool, human: bool, epoch: int, stamp_ns: int) -> None:
+        """Take a mode transition: nothing planned before it is executed after it."""
+        situation = self.situation
+        situation.policy_drives, situation.human_drives = policy, human
+        situation.epoch, situation.mode_stamp_ns = epoch, stamp_ns
+        self.scheduler.reset(epoch)
+        self._planned = None
+        if not policy:
+            self._now.answered = True
+            return
+        # The arbiter may have handed over during the newest tick: answer that one already, unless
+        # it had an answer before.
+        if self._now.stamp_ns >= stamp_ns and self._now.stamp_ns > self._published_ns:
+            self._now.answered = False
+            self._step()
+
+    def set_assembler(self, assembler: ObservationAssembler | None) -> None:
+        """Observe by another specification from now on."""
+        self.assembler = assembler
+        self._forget()
+
+    def clock_jumped(self) -> None:
+        """Forget every sample and chunk: stamps are not comparable across the jump."""
+        if self.assembler is not None:
+            self.assembler.reset()
+        self._now = _Now()
+        self._published_ns = -1
+        self._forget()
+
+    def _forget(self) -> None:
+        self.scheduler.reset(self.situation.epoch)
+        self._planned = None
+
+    # -- the loop
+
+    def on_tick(self, stamp_ns: int, missed: int = 0) -> None:
+        """Take the next control tick."""
+        self._close_tick(missed)
+        self._now = _Now(stamp_ns, self.wall(), answered=not self.active)
+        if self.active:
+            self.ticks += 1
+            self.cadence.tick(self._now.received)
+            self._now.deferred = self.join_wait > 0 and not self._complete()
+            if not self._now.deferred:
+                self._step()
+        elif self.shadow and self.situation.human_drives and self.ready:
+            self._plan()
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether a policy could act."""
+        return bool(self.situation.gate_open and self.situation.digest
+                    and self.assembler is not None)
+
+    @property
+    def active(self) -> bool:
+        """Tell whether ticks are to be answered."""
+        return self.ready and self.situation.policy_drives and bool(self.situation.instruction)
+
+    def on_sample(self) -> None:
+        """A sample was added to the assembler: a deferred tick may be complete now."""
+        if self._now.deferred and self._complete():
+            self._undefer()
+
+    def on_wait(self) -> None:
+        """Time passed: a deferred tick waits no longer than `join_wait`."""
+        if self._now.deferred and self.wall() - self._now.received >= self.join_wait:
+            self._undefer()
+
+    def on_chunk(self, chunk_id: int, actions: Actions, inference: float) -> None:
+        """Take a chunk from the worker; publish the newest tick's action if it waited for it."""
+        planned = self._planned
+        if planned is None or planned.chunk_id != chunk_id:
+            self.cadence.refused_chunks += 1  # planned before the last mode change
+            return
+        self._planned = None
+        latency = self.wall() - planned.requested
+        chunk = Chunk(chunk_id, planned.epoch, planned.index, actions)
+        receipt = self.scheduler.receive(chunk, self._index())
+        self.cadence.add('inference', inference)
+        self.cadence.add('latency', latency)
+        if receipt.accepted:
+            self.cadence.delay(receipt.delay)
+        else:
+            self.cadence.refused_chunks += 1
+            self._now.reason = receipt.reason
+        if not self._now.answered and not self._now.deferred:
+            self._step()
+        # After the command: the record can wait, the robot cannot.
+        self.outputs.chunk(ChunkReport(planned, actions, latency, inference, receipt.delay))
+
+    def on_failed(self, chunk_id: int, reason: str) -> None:
+        """The worker could not compute the chunk; the next tick asks again."""
+        planned = self._planned
+        if planned is not None and planned.chunk_id == chunk_id:
+            self._planned = None
+            self.scheduler.withdraw(planned.index)
+            self._now.reason = reason
+
+    def worker_lost(self, reason: str) -> None:
+        """No reply will come any more."""
+        if self._planned is not None:
+            self.on_failed(self._planned.chunk_id, reason)
+
+    def waiting_for(self) -> float:
+        """Return for how long [s of wall time] the chunk under way has been awaited; 0 if none."""
+        return 0.0 if self._planned is None else self.wall() - self._planned.requested
+
+    def end_episode(self) -> None:
+        """Count the last tick before the report."""
+        self._close_tick(0)
+
+    # -- steps
+
+    def _index(self) -> int:
+        return self._now.stamp_ns // self.period_ns
+
+    def _complete(self) -> bool:
+        """Tell whether every source has the sample stamped with the newest tick."""
+        assert self.assembler is not None
+        return self.assembler.complete(self._now.stamp_ns, self.awaited)
+
+    def _undefer(self) -> None:
+        self._now.deferred = False
+        if not self._now.answered:
+            self._step()
+
+    def _step(self) -> None:
+        """Plan if the scheduler wants it, then publish the newest tick's action if there is one."""
+        if not self.active:
+            return
+        self._plan()
+        if self._now.answered:  # a backend that replies at once was faster
+            return
+        decision = self.scheduler.action(self._index())
+        if decision.action is None:
+            self._now.reason = self._now.reason or decision.reason
+            return
+        started = self.wall()
+        self.outputs.command(self._now.stamp_ns, self.situation.epoch, decision)
+        self._answered(started)
+
+    def _answered(self, started: float) -> None:
+        ended = self.wall()
+        self._now.answered = True
+        self._published_ns = self._now.stamp_ns
+        self.cadence.published += 1
+        self.cadence.add('publish', ended - started)
+        lateness = ended - self._now.received
+        self.cadence.add('lateness', lateness)
+        if lateness > self.period_ns / 2e9:
+            self.late_ticks += 1
+            self.cadence.late += 1
+
+    def _plan(self) -> None:
+        index = self._index()
+        request = self.scheduler.request(index)
+        if request is None:
+            return
+        started = self.wall()
+        try:
+            observation = self._observe()
+        except ObservationError as error:
+            self.scheduler.withdraw(index)
+            self._now.reason = str(error)
+            return
+        self.cadence.add('assemble', self.wall() - started)
+        chunk_id, self._next_chunk = self._next_chunk, self._next_chunk + 1
+        self._planned = Planned(
+            chunk_id, request.epoch, index, self._now.stamp_ns, observation.sources,
+            self.situation.digest, chunk_seed(self.situation.episode_id, chunk_id), started,
+            shadow=not self.situation.policy_drives)
+        self.outputs.infer(self._planned, observation)
+
+    def _observe(self) -> Observation:
+        assert self.assembler is not None
+        if self._now.stamp_ns < self.situation.mode_stamp_ns:
+            raise ObservationError('the tick lies before the last mode change')
+        return self.assembler.at(self._now.stamp_ns, self.situation.instruction)
+
+    def _close_tick(self, missed: int) -> None:
+        """Count the tick that ends, and those that passed unseen, if they were not answered."""
+        if not self.active:
+            return
+        self.cadence.missed += missed
+        if not self._now.answered:
+            self.starved_ticks += 1
+            self.cadence.starve(self._now.reason or 'no action')
+            self._now.answered = True

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters of the policy node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lwd_core.params import param, ParamError
+
+
+@dataclass(frozen=True)
+class PolicyParams:
+    """What the policy node is told; see each description."""
+
+    robot: str = param('', 'path of the robot file')
+    tasks: str = param('', 'path of the task file; empty: any instruction is taken')
+    store: str = param('', 'folder of the store that checkpoints come from')
+    channel: str = param('stable', 'checkpoint channel to follow')
+    poll_period: float = param(
+        2.0, 'how often the store is asked for the channel, for robots without the learner in '
+        'their DDS domain; 0: never', unit='s', lower=0.0, upper=3600.0)
+    checkpoint: str = param(
+        '', 'digest to act with instead of following the channel; empty: follow it')
+    execute_steps: int = param(
+        8, 'rows of a chunk to execute before planning again', lower=1, upper=1024)
+    lookahead: int = param(
+        0, 'ticks before the end of a chunk at which the next one is asked for; covers the '
+        'inference delay of a robot that does not wait', lower=0, upper=1023)
+    overrun: str = param(
+        'auto', 'execute rows beyond execute_steps while the next chunk is late; auto: on wall '
+        'time only, since a simulation in lockstep waits', choices=('auto', 'on', 'off'))
+    inference: str = param(
+        'process', 'where the network runs: its own process, or a thread of this one',
+        choices=('process', 'inline'))
+    stall_timeout: float = param(
+        5.0, 'an inference that takes longer is a stalled worker: it is ended and started again',
+        unit='s of wall time', lower=0.05, upper=600.0)
+    sync: str = param(
+        'asof', 'how samples are joined to a tick: newest not later than the tick, or '
+        "message_filters' ApproximateTimeSynchronizer where ROS provides it",
+        choices=('asof', 'approximate'))
+    sync_slop: float = param(
+        0.02, 'largest stamp difference within an approximate set', unit='s', lower=0.0, upper=1.0)
+    join_wait: float = param(
+        0.02, 'under simulated time: how long a tick waits for the samples stamped with it, which '
+        'may arrive after the clock', unit='s of wall time', lower=0.0, upper=1.0)
+    shadow: bool = param(False, 'plan and publish chunks also while a person drives')
+    flow_steps: int = param(10, 'integration steps of the flow', lower=1, upper=100)
+    loader: str = param(
+        'lwd_policy_node.loading:load', 'module:function that turns a checkpoint into a policy; '
+        'where another model family plugs in')
+    autostart: bool = param(True, 'configure and activate at start, without a lifecycle manager')
+
+    def __post_init__(self) -> None:
+        """Refuse combinations."""
+        if self.lookahead >= self.execute_steps:
+            raise ParamError(f'parameter lookahead: {self.lookahead} refused, must be below '
+                             f'execute_steps, which is {self.execute_steps}')

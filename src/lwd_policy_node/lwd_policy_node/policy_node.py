@@ -1,0 +1,426 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy node: sensors and ticks in, commands and chunks out; a lifecycle node.
+
+configure   reads robot and tasks, starts the worker, subscribes; loads the channel's checkpoint
+activate    opens the gate: ticks in POLICY are answered
+deactivate  asks the arbiter for HOLD, then closes the gate
+
+Threads: the executor (samples, modes, everything slow), the tick (on wall time its own thread) and
+the worker's reader (chunks). `_lock` guards loop and assembler; everything about checkpoints runs
+on the executor, where replies are handed over by a guard condition.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+import functools
+import threading
+from typing import Any
+
+import rclpy
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from lwd_core import topics
+from lwd_core.chunking import Decision, Synchronous
+from lwd_core.clock import Tick
+from lwd_core.observation import Observation, ObservationAssembler, ObservationSpec
+from lwd_core.robot import RobotSpec
+from lwd_core.ros_params import declare
+from lwd_core.ros_qos import interface_class, publisher, subscription
+from lwd_core.ros_tick import make_tick_source, to_ns, uses_sim_time
+from lwd_core.task import load_tasks
+from lwd_msgs.msg import ControlMode, EpisodeState
+from lwd_msgs.srv import RequestMode
+from lwd_policy_node.channel import ChannelPoller
+from lwd_policy_node.checkpoints import Candidate
+from lwd_policy_node.inference import make_inference
+from lwd_policy_node.loading import LoadRequest
+from lwd_policy_node.loop import ChunkReport, ControlLoop, Planned
+from lwd_policy_node.params import PolicyParams
+from lwd_policy_node.ros_messages import (
+    chunk_message,
+    command_message,
+    diagnostics_message,
+    status_message,
+)
+from lwd_policy_node.sensors_node import require_sync, Sensors
+from lwd_policy_node.supervisor import Supervisor
+from lwd_policy_node.wire import Frame
+from lwd_policy_node.worker import act_frame
+
+HOUSEKEEPING_S = 0.02  # wall time; stalls, restarts, deferred ticks
+STATUS_PERIOD_S = 1.0
+IN_EPISODE = (EpisodeState.READY, EpisodeState.RUNNING)
+
+Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
+
+
+def logged(transition: Transition) -> Transition:
+    """Log what a transition raises: rclpy would swallow it."""
+    @functools.wraps(transition)
+    def run(self: Any, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(self, state)
+        except Exception as error:
+            self.get_logger().error(f'{transition.__name__}: {type(error).__name__}: {error}')
+            return TransitionCallbackReturn.FAILURE
+    return run
+
+
+class PolicyNode(LifecycleNode):
+    """See the module's docstring."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__('policy', **kwargs)
+        self.params = declare(self, PolicyParams)
+        self._lock = threading.RLock()
+        self._work: deque[Callable[[], None]] = deque()
+        self._guard = self.create_guard_condition(self._run_work)
+        self._entities: list[tuple[Callable[[Any], Any], Any]] = []
+        self._sensors: Sensors | None = None
+        self._observes: ObservationSpec | None = None
+        self._phase = EpisodeState.IDLE
+        self._mode: tuple[int, int] | None = None
+        self._closers: list[Callable[[], None]] = []
+
+    # -- lifecycle
+
+    @logged
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Read the files, start the worker, subscribe."""
+        params = self.params
+        require_sync(params.sync)
+        self.robot = RobotSpec.from_yaml(params.robot)
+        self.tasks = load_tasks(params.tasks) if params.tasks else {}
+        self._names = list(self.robot.joint_names)
+        self._make_loop()
+        self._make_publishers()
+        self.inference = make_inference(params.inference, self._on_reply, params.loader)
+        self.supervisor = Supervisor(
+            self.inference, LoadRequest(params.store, self.robot, flow_steps=params.flow_steps,
+                                        min_horizon=params.execute_steps), params.stall_timeout)
+        self._closers.append(self.inference.close)
+        self._make_subscriptions()
+        self.supervisor.start()
+        self._follow()
+        return super().on_configure(state)
+
+    @logged
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Open the gate."""
+        with self._lock:
+            self.loop.situation.gate_open = True
+        self._publish_status()
+        return super().on_activate(state)
+
+    @logged
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Ask for HOLD, then close the gate; the arbiter holds by itself if nobody answers."""
+        with self._lock:
+            drives = self.loop.situation.policy_drives
+        if drives and self._request_mode.service_is_ready():
+            self._request_mode.call_async(RequestMode.Request(
+                mode=ControlMode.HOLD, operator_name=self.get_name(),
+                reason='policy node deactivated'))
+        with self._lock:
+            self.loop.situation.gate_open = False
+        self._publish_status()
+        return super().on_deactivate(state)
+
+    @logged
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give everything back."""
+        self.close()
+        return super().on_cleanup(state)
+
+    @logged
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give everything back and report."""
+        self.close()
+        return super().on_shutdown(state)
+
+    def close(self) -> None:
+        """Stop the worker and all that ticks; may be called twice."""
+        while self._closers:
+            self._closers.pop()()
+        if self._sensors is not None:
+            self._sensors.close()
+            self._sensors = self._observes = None
+        while self._entities:
+            destroy, entity = self._entities.pop()
+            destroy(entity)
+
+    # -- construction
+
+    def _make_loop(self) -> None:
+        params, sim = self.params, uses_sim_time(self)
+        overrun = params.overrun == 'on' or (params.overrun == 'auto' and not sim)
+        self.loop = ControlLoop(
+            self.robot.period_ns, Synchronous(params.execute_steps, params.lookahead, overrun),
+            outputs=self, join_wait=params.join_wait if sim else 0.0, shadow=params.shadow)
+
+    def _make_publishers(self) -> None:
+        def make(spec: topics.TopicSpec) -> Any:
+            return self._keep(self.destroy_publisher, publisher(self, spec))
+        self._command = make(topics.POLICY_COMMAND)
+        self._chunk = make(topics.POLICY_CHUNK)
+        self._status = make(topics.POLICY_STATUS)
+        self._diagnostics = make(topics.DIAGNOSTICS)
+
+    def _make_subscriptions(self) -> None:
+        def make(spec: topics.TopicSpec, callback: Callable[[Any], None]) -> None:
+            self._keep(self.destroy_subscription, subscription(self, spec, callback))
+        make(topics.CONTROL_MODE, self._on_mode)
+        make(topics.EPISODE, self._on_episode)
+        if not self.params.checkpoint:
+            make(topics.CHECKPOINT, self._on_announcement)
+        load = interface_class(topics.SERVICES['policy/load_checkpoint'])
+        self._keep(self.destroy_service, self.create_service(
+            load, 'policy/load_checkpoint', self._on_load_request))
+        self._request_mode = self._keep(
+            self.destroy_client, self.create_client(RequestMode, 'arbiter/request_mode'))
+        # Housekeeping must go on while simulated time stands still.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        for period, callback in ((HOUSEKEEPING_S, self._housekeeping),
+                                 (STATUS_PERIOD_S, self._report)):
+            self._keep(self.destroy_timer, self.create_timer(period, callback, clock=steady))
+
+    def _keep(self, destroy: Callable[[Any], Any], entity: Any) -> Any:
+        self._entities.append((destroy, entity))
+        return entity
+
+    def _follow(self) -> None:
+        """Ask for the pinned checkpoint, or start following the channel."""
+        params = self.params
+        if params.checkpoint:
+            self._want(Candidate(params.checkpoint, 0, forced=True))
+        elif params.poll_period > 0:
+            poller = ChannelPoller(params.store, params.channel, params.poll_period, lambda c: (
+                self._later(lambda: self._want(c))), self.get_logger().warning)
+            self._closers.append(poller.close)
+
+    def start_ticking(self) -> None:
+        """Start the tick source; after the first checkpoint said what is observed."""
+        source = make_tick_source(self, self.robot.period_ns, self._on_tick)
+        self._closers.append(source.stop)
+
+    # -- ticks, modes, episodes
+
+    def _on_tick(self, tick: Tick) -> None:
+        with self._lock:
+            if tick.reset:
+                self.get_logger().warning('clock jumped: samples and chunks are forgotten')
+                self.loop.clock_jumped()
+            self.loop.on_tick(tick.stamp_ns, tick.missed)
+
+    def _on_mode(self, message: ControlMode) -> None:
+        if self._mode == (message.mode, message.epoch):
+            return  # a latched message again
+        self._mode = (message.mode, message.epoch)
+        with self._lock:
+            self.loop.set_mode(message.mode == ControlMode.POLICY,
+                               message.mode == ControlMode.HUMAN, message.epoch,
+                               to_ns(message.header.stamp))
+        self._publish_status()
+
+    def _on_episode(self, message: EpisodeState) -> None:
+        before, self._phase = self._phase, message.phase
+        with self._lock:
+            situation = self.loop.situation
+            situation.episode_id = message.episode_id
+            situation.instruction = message.instruction if message.phase in IN_EPISODE else ''
+            if message.phase == EpisodeState.READY != before:
+                self.loop.cadence.reset()
+            if before == EpisodeState.RUNNING != message.phase:
+                self._report_cadence(message.episode_id)
+        if self.tasks and message.task and message.task not in self.tasks:
+            self.get_logger().warning(
+                f'unknown task {message.task!r}, tasks are {", ".join(sorted(self.tasks))}',
+                once=True)
+        self._swap_if_idle()
+
+    def _report_cadence(self, title: str) -> None:
+        self.loop.end_episode()
+        if self.loop.cadence.ticks:
+            self.get_logger().info(self.loop.cadence.report(title))
+
+    # -- what the loop asks for
+
+    def infer(self, planned: Planned, observation: Observation) -> None:
+        """Send an observation to the worker."""
+        self.inference.send(act_frame(
+            planned.chunk_id, planned.digest, planned.seed, observation))
+
+    def command(self, stamp_ns: int, epoch: int, decision: Decision) -> None:
+        """Publish the command of a tick."""
+        self._command.publish(command_message(
+            stamp_ns, self._names, self.robot.period_ns, epoch, decision))
+
+    def chunk(self, report: ChunkReport) -> None:
+        """Publish a chunk."""
+        self._chunk.publish(chunk_message(report, self._names))
+
+    # -- the worker's replies
+
+    def _on_reply(self, frame: Frame) -> None:
+        """Take a reply in the worker's reader thread: chunks at once, the rest on the executor."""
+        if frame.kind == 'chunk':
+            with self._lock:
+                self.loop.on_chunk(frame.fields['id'], frame.arrays['actions'],
+                                   frame.fields['inference_s'])
+            self.supervisor.on_success()
+        elif frame.kind == 'failed':
+            with self._lock:
+                self.loop.on_failed(frame.fields['id'], frame.fields['reason'])
+            self.get_logger().error(f'inference failed: {frame.fields["reason"]}',
+                                    throttle_duration_sec=STATUS_PERIOD_S)
+        else:
+            self._later(lambda: self._on_worker(frame))
+
+    def _later(self, work: Callable[[], None]) -> None:
+        self._work.append(work)
+        self._guard.trigger()
+
+    def _run_work(self) -> None:
+        while self._work:
+            self._work.popleft()()
+
+    def _on_worker(self, frame: Frame) -> None:
+        self.supervisor.on_reply(frame)
+        fields = frame.fields
+        if frame.kind == 'died':
+            self.get_logger().error(f'{fields["reason"]}; starting it again')
+            with self._lock:
+                self.loop.worker_lost(fields['reason'])
+        elif frame.kind == 'refused':
+            self.get_logger().error(
+                f'checkpoint {fields["digest"][:12]} refused: {fields["reason"]}')
+        elif frame.kind == 'loaded':
+            self.get_logger().info(f'checkpoint {fields["digest"][:12]} (step {fields["step"]}) '
+                                   f'verified and warm in {fields["warm_s"]:.2f} s')
+        self._set_digest()
+        self._swap_if_idle()
+        self._publish_status()
+
+    # -- checkpoints
+
+    def _on_announcement(self, message: Any) -> None:
+        if message.channel == self.params.channel:
+            self._want(Candidate(message.digest, message.step, message.uri))
+
+    def _want(self, candidate: Candidate) -> None:
+        refusal = self.supervisor.want(candidate)
+        if not refusal:
+            self.get_logger().info(f'checkpoint {candidate.digest[:12]} wanted')
+            self._publish_status()
+
+    def _on_load_request(self, request: Any, response: Any) -> Any:
+        digest = request.digest.strip().lower()
+        if digest:
+            refusal = self.supervisor.want(Candidate(digest, 0, forced=True))
+        else:
+            refusal = self.supervisor.checkpoints.rollback()
+        response.accepted = not refusal
+        when = 'when this episode ends' if self._phase in IN_EPISODE else 'as soon as it is warm'
+        response.message = refusal or f'acts {when}; watch policy/status'
+        self._swap_if_idle()
+        self._publish_status()
+        return response
+
+    def _swap_if_idle(self) -> None:
+        """Let a pending checkpoint act; never while an episode runs, unless nothing acts yet."""
+        table = self.supervisor.checkpoints
+        if self._phase in IN_EPISODE and table.active is not None:
+            return
+        if not self.supervisor.swap():
+            return
+        active = table.active
+        assert active is not None
+        spec = ObservationSpec.for_robot(
+            self.robot, active.mode, active.cameras or None, active.image_size)
+        if spec != self._observes:
+            self._observe(spec)
+        self._set_digest()
+        self.get_logger().info(f'checkpoint {active.digest[:12]} (step {active.step}) acts now')
+        self._publish_status()
+
+    def _observe(self, spec: ObservationSpec) -> None:
+        """Subscribe to what this specification needs, and start ticking with the first one."""
+        first = self._observes is None
+        if self._sensors is not None:
+            self._sensors.close()
+        assembler = ObservationAssembler(spec)
+        with self._lock:
+            self.loop.set_assembler(assembler)
+            self.loop.awaited = self._awaited(spec)
+        self._sensors = Sensors(self, assembler, self.loop.on_sample, self._lock,
+                                self.params.sync, self.params.sync_slop)
+        self._observes = spec
+        if first:
+            # After the sensors: rclpy calls what is ready in the order of creation, and a tick's
+            # samples are to be seen before the tick.
+            self.start_ticking()
+
+    def _awaited(self, spec: ObservationSpec) -> tuple[str, ...]:
+        """Return the sources that sample at every tick."""
+        slow = {f'camera/{camera.name}' for camera in self.robot.cameras
+                if camera.rate < self.robot.control_rate}
+        return tuple(source for source in spec.sources if source not in slow)
+
+    def _set_digest(self) -> None:
+        active = self.supervisor.checkpoints.active
+        usable = active is not None and self.supervisor.usable
+        with self._lock:
+            self.loop.situation.digest = active.digest if active and usable else ''
+
+    # -- time
+
+    def _housekeeping(self) -> None:
+        with self._lock:
+            self.loop.on_wait()
+            waiting = self.loop.waiting_for()
+        was_up = self.supervisor.up
+        self.supervisor.poll(waiting)
+        if was_up and not self.supervisor.up:
+            self.get_logger().error(self.supervisor.reason)
+            self._set_digest()
+            self._publish_status()
+
+    def _publish_status(self) -> Any:
+        with self._lock:
+            latencies = tuple(self.loop.cadence.quantile('latency', q) for q in (50, 99))
+            message = status_message(
+                self.get_clock().now().to_msg(), self.loop, self.supervisor, latencies)
+        self._status.publish(message)
+        return message
+
+    def _report(self) -> None:
+        message = self._publish_status()
+        extra = [('worker_restarts', self.supervisor.restarts),
+                 ('late_samples', self.loop.assembler.late if self.loop.assembler else 0)]
+        self._diagnostics.publish(
+            diagnostics_message(self.get_fully_qualified_name(), message, extra))
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the policy node."""
+    rclpy.init(args=args)
+    node = PolicyNode()
+    try:
+        if node.params.autostart:
+            node.trigger_configure()
+            node.trigger_activate()
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        node.close()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+if __name__ == '__main__':
+    main()

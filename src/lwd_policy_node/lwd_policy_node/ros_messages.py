@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy node's messages, built from plain values; the only module that fills them in."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Sequence
+from typing import Any
+
+from builtin_interfaces.msg import Duration
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+import numpy as np
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from lwd_core.chunking import Decision
+from lwd_core.ros_tick import to_stamp
+from lwd_core.topics import CommandTag
+from lwd_msgs.msg import ActionChunk, PolicyStatus
+from lwd_policy_node.loop import ChunkReport, ControlLoop
+from lwd_policy_node.supervisor import Supervisor
+
+
+def command_message(stamp_ns: int, names: list[str], period_ns: int, epoch: int,
+                    decision: Decision) -> JointTrajectory:
+    """Return the command of one tick: a trajectory of one point, tagged with its chunk."""
+    assert decision.action is not None
+    message = JointTrajectory(joint_names=names)
+    message.header.stamp = to_stamp(stamp_ns)
+    message.header.frame_id = CommandTag(epoch, decision.chunk_id, decision.index).encode()
+    point = JointTrajectoryPoint(time_from_start=Duration(nanosec=period_ns))
+    point.positions = array.array('d', decision.action.astype(np.float64).tobytes())
+    message.points = [point]
+    return message
+
+
+def chunk_message(report: ChunkReport, names: list[str]) -> ActionChunk:
+    """Return the record of a chunk: enough to compute it again bit for bit."""
+    planned = report.planned
+    message = ActionChunk(
+        chunk_id=planned.chunk_id, epoch=planned.epoch, checkpoint=planned.digest,
+        seed=planned.seed, observation_sources=list(planned.sources),
+        observation_stamps=[to_stamp(stamp) for stamp in planned.sources.values()],
+        horizon=report.actions.shape[0], action_dim=report.actions.shape[1], joint_names=names,
+        latency=report.latency, inference_time=report.inference, delay_steps=report.delay,
+        shadow=planned.shadow)
+    message.header.stamp = to_stamp(planned.stamp_ns)
+    message.actions = array.array('f', np.ascontiguousarray(report.actions, '<f4').tobytes())
+    return message
+
+
+def status_message(stamp: Any, loop: ControlLoop, supervisor: Supervisor,
+                   latencies: tuple[float, float]) -> PolicyStatus:
+    """Return the state of the node; `latencies` are p50 and p99 [s]."""
+    table = supervisor.checkpoints
+    state, reason = _state(loop, supervisor)
+    active = table.active
+    message = PolicyStatus(
+        state=state, reason=reason,
+        pending_checkpoint=table.pending.digest if table.pending else '',
+        rejected_checkpoint=table.newest_refused,
+        rejected_reason=table.refused.get(table.newest_refused, ''),
+        loads=table.loads, ticks=loop.ticks, late_ticks=loop.late_ticks,
+        starved_ticks=loop.starved_ticks, latency_p50=latencies[0], latency_p99=latencies[1])
+    message.header.stamp = stamp
+    if active is not None:
+        message.checkpoint, message.checkpoint_step = active.digest, max(0, active.step)
+        message.backend = active.backend
+    return message
+
+
+def _state(loop: ControlLoop, supervisor: Supervisor) -> tuple[int, str]:
+    table = supervisor.checkpoints
+    if not supervisor.up and (supervisor.restarts or table.active):
+        return PolicyStatus.FAULT, supervisor.reason
+    if supervisor.usable:
+        acting = loop.active
+        return PolicyStatus.ACTING if acting else PolicyStatus.READY, (
+            '' if loop.situation.gate_open else 'node is not active: activate it')
+    if table.active is not None:
+        return PolicyStatus.FAULT, 'worker was restarted, the checkpoint is being loaded again'
+    if table.loading is not None or not supervisor.up:
+        return PolicyStatus.LOADING, supervisor.reason
+    refused = table.refused.get(table.newest_refused)
+    return PolicyStatus.NO_POLICY, (
+        f'checkpoint {table.newest_refused[:12]} was refused: {refused}' if refused
+        else 'no checkpoint was published yet')
+
+
+_LEVELS = {
+    PolicyStatus.NO_POLICY: DiagnosticStatus.WARN, PolicyStatus.LOADING: DiagnosticStatus.WARN,
+    PolicyStatus.READY: DiagnosticStatus.OK, PolicyStatus.ACTING: DiagnosticStatus.OK,
+    PolicyStatus.FAULT: DiagnosticStatus.ERROR,
+}
+_NAMES = {PolicyStatus.NO_POLICY: 'no policy', PolicyStatus.LOADING: 'loading',
+          PolicyStatus.READY: 'ready', PolicyStatus.ACTING: 'acting',
+          PolicyStatus.FAULT: 'fault'}
+
+
+def diagnostics_message(node_name: str, status: PolicyStatus,
+                        extra: Sequence[tuple[str, object]]) -> DiagnosticArray:
+    """Return /diagnostics for a status, by REP-107."""
+    level = _LEVELS[status.state]
+    text = _NAMES[status.state] + (f': {status.reason}' if status.reason else '')
+    if status.rejected_reason and level == DiagnosticStatus.OK:
+        level = DiagnosticStatus.WARN
+        text += f'; refused {status.rejected_checkpoint[:12]}: {status.rejected_reason}'
+    values = [('checkpoint', status.checkpoint), ('step', status.checkpoint_step),
+              ('loads', status.loads), ('ticks', status.ticks), ('late_ticks', status.late_ticks),
+              ('starved_ticks', status.starved_ticks),
+              ('latency_p50_ms', f'{1e3 * status.latency_p50:.2f}'),
+              ('latency_p99_ms', f'{1e3 * status.latency_p99:.2f}'), *extra]
+    entry = DiagnosticStatus(
+        level=level, name=f'{node_name}: policy', message=text, hardware_id=node_name,
+        values=[KeyValue(key=key, value=str(value)) for key, value in values])
+    message = DiagnosticArray(status=[entry])
+    message.header.stamp = status.header.stamp
+    return message

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The inference worker: loads policies and turns observations into chunks, in its own process.
+
+    request                               reply
+    load  {digest, uri, store, ...}       loaded {digest, step, ...}      | refused {digest, reason}
+    act   {id, digest, seed, ...} arrays  chunk {id, inference_s} actions | failed {id, reason}
+    drop  {digest}                        -
+
+Loading runs in a thread beside acting, so that the old policy goes on while a new one is warmed.
+Run as `python -m lwd_policy_node.worker FD LOADER`; it ends when the other side closes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from multiprocessing.connection import Connection
+import sys
+import threading
+import time
+
+import numpy as np
+
+from lwd_core.observation import Observation
+from lwd_core.robot import RobotSpec
+from lwd_policy_node.loading import Acting, Loaded, LoadRequest
+from lwd_policy_node.wire import decode, encode, Frame
+
+Loader = Callable[[LoadRequest], Loaded]
+DEFAULT_LOADER = 'lwd_policy_node.loading:load'
+
+
+class WorkerCore:
+    """Answers frames by frames; knows nothing of processes."""
+
+    def __init__(self, loader: Loader, reply: Callable[[Frame], None]) -> None:
+        self._loader = loader
+        self._reply = reply
+        self._policies: dict[str, Acting] = {}
+        self._loading = threading.Lock()  # one load at a time
+
+    def handle(self, frame: Frame) -> None:
+        """Answer one frame; loads are answered later, from their own thread."""
+        if frame.kind == 'act':
+            self._act(frame)
+        elif frame.kind == 'load':
+            threading.Thread(target=self._load, args=(frame,), daemon=True).start()
+        elif frame.kind == 'drop':
+            self._policies.pop(frame.fields['digest'], None)
+
+    def _act(self, frame: Frame) -> None:
+        fields = frame.fields
+        try:
+            started = time.perf_counter()
+            actions = self._policies[fields['digest']].act(observation_of(frame), fields['seed'])
+            elapsed = time.perf_counter() - started
+        except Exception as error:  # whatever a model raises, the worker lives on
+            reason = f'{type(error).__name__}: {error}'
+            self._reply(Frame('failed', {'id': fields['id'], 'reason': reason}))
+            return
+        self._reply(Frame('chunk', {'id': fields['id'], 'inference_s': elapsed},
+                          {'actions': np.asarray(actions, np.float32)}))
+
+    def _load(self, frame: Frame) -> None:
+        fields = frame.fields
+        try:
+            request = LoadRequest(
+                fields['store'], RobotSpec.from_dict(fields['robot']), fields['digest'],
+                fields['uri'], fields['flow_steps'], fields['min_horizon'])
+            with self._loading:
+                loaded = self._loader(request)
+        except Exception as error:  # a candidate must never take the acting policy down
+            known = type(error).__name__ == 'CheckpointError'
+            reason = str(error) if known else f'{type(error).__name__}: {error}'
+            self._reply(Frame('refused', {'digest': fields['digest'], 'reason': reason}))
+            return
+        self._policies[loaded.digest] = loaded.policy
+        self._reply(Frame('loaded', loaded.description))
+
+
+def act_frame(request_id: int, digest: str, seed: int, observation: Observation) -> Frame:
+    """Return the frame that asks for a chunk."""
+    arrays = {'joints': observation.joints,
+              **{f'image/{name}': image for name, image in observation.images.items()}}
+    if observation.state is not None:
+        arrays['state'] = observation.state
+    return Frame('act', {'id': request_id, 'digest': digest, 'seed': seed,
+                         'stamp_ns': observation.stamp_ns, 'instruction': observation.instruction,
+                         'sources': observation.sources}, arrays)
+
+
+def observation_of(frame: Frame) -> Observation:
+    """Return the observation that `act_frame` packed."""
+    images = {name.removeprefix('image/'): array for name, array in frame.arrays.items()
+              if name.startswith('image/')}
+    return Observation(frame.fields['stamp_ns'], frame.arrays['joints'], images,
+                       frame.arrays.get('state'), frame.fields['instruction'],
+                       frame.fields['sources'])
+
+
+def load_frame(request: LoadRequest) -> Frame:
+    """Return the frame that asks for a checkpoint to be loaded."""
+    return Frame('load', {**vars(request), 'robot': request.robot.to_dict()})
+
+
+def find_loader(path: str) -> Loader:
+    """Return the function named 'module:function'."""
+    module, _, name = path.partition(':')
+    loader: Loader = getattr(import_module(module), name)
+    return loader
+
+
+def serve(connection: Connection, loader: Loader) -> None:
+    """Answer frames until the other side closes."""
+    sending = threading.Lock()  # the load thread replies too
+
+    def reply(frame: Frame) -> None:
+        with sending:
+            connection.send_bytes(encode(frame))
+
+    core = WorkerCore(loader, reply)
+    try:
+        reply(Frame('ready'))
+        while True:
+            core.handle(decode(connection.recv_bytes()))
+    except (EOFError, OSError):
+        return  # the node is gone
+
+
+def main() -> None:
+    """Serve on the file descriptor given on the command line."""
+    try:
+        import torch
+        torch.set_num_threads(1)  # the other cores belong to control and cameras
+        torch.set_grad_enabled(False)
+    except ImportError:
+        pass
+    serve(Connection(int(sys.argv[1])), find_loader(sys.argv[2]))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A policy and its loader that do as told: by the instruction when acting, by the digest to load."""
+
+import os
+import time
+
+import numpy as np
+
+from lwd_core.checkpoint import CheckpointError
+from lwd_core.observation import Observation
+from lwd_policy_node.loading import Loaded
+
+HORIZON = 16
+
+
+class FakePolicy:
+    """Row i of a chunk: the joints plus i / 100; the last column is the seed modulo 97."""
+
+    def __init__(self, offset=0.0):
+        self.offset = offset
+
+    def act(self, observation: Observation, seed: int):
+        order = observation.instruction
+        if order == 'crash':
+            os._exit(3)
+        if order == 'stall':
+            time.sleep(60.0)
+        if order == 'raise':
+            raise ValueError('the model does not like this')
+        if order == 'slow':
+            time.sleep(0.1)
+        rows = np.arange(HORIZON, dtype=np.float32)[:, None] / 100 + self.offset
+        chunk = np.repeat(rows, len(observation.joints), 1) + observation.joints
+        chunk[:, -1] = seed % 97 / 97
+        return chunk.astype(np.float32)
+
+
+def load(request):
+    """Load what the digest says: 'bad...' is refused, '...N' (a number) has step N."""
+    digest = request.digest
+    if digest.startswith('bad'):
+        raise CheckpointError(f'{digest} is damaged: sha256 is 00, must be ff')
+    if digest.startswith('boom'):
+        raise RuntimeError('surprise')
+    step = int(''.join(c for c in digest if c.isdigit()) or 0)
+    mode = 'pixels' if 'pixels' in digest else 'state'
+    cameras = ('head',) if mode == 'pixels' else ()
+    return Loaded(FakePolicy(step / 1000), digest, step, HORIZON, mode, cameras, (8, 6), 'fake',
+                  0.01)
