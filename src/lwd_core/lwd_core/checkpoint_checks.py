@@ -44,12 +44,13 @@ def check_robot(
 
 def check_safetensors_header(name: str, data: bytes) -> None:
     """Refuse what is another format under this name, above all pickles, before parsing it."""
+    if data[8:9] == b'{':  # 8 bytes of header length may well begin with 0x80 or "PK"
+        return
     if data[:1] == b'\x80' or data[:2] == b'PK':
         raise CheckpointError(f'{name} is a pickle or torch archive in disguise: never loaded')
     if len(data) < 9:
         raise CheckpointError(f'{name} has {len(data)} bytes: cut off')
-    if data[8:9] != b'{':
-        raise CheckpointError(f'{name} is not a safetensors file')
+    raise CheckpointError(f'{name} is not a safetensors file')
 
 
 def check_arrays(tensors: Mapping[str, np.ndarray]) -> None:

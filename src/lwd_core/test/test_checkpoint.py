@@ -204,3 +204,8 @@ def test_weights_that_are_not_finite_are_refused(store, value):
     with pytest.raises(CheckpointError, match='tensor w has 1 values that are not finite'):
         save_checkpoint(store, contents(tensors={'w': np.array([1.0, value], np.float32)}))
     assert store.list() == []
+
+
+@pytest.mark.parametrize('head', [b'\x80\x04', b'PK'])
+def test_header_length_that_looks_like_a_pickle_is_no_pickle(head):
+    ckpt.check_safetensors_header('policy.safetensors', head.ljust(8, b'\0') + b'{}')
