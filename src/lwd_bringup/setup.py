@@ -28,7 +28,7 @@ setup(
         *shared('launch', {'.py'}),
         *shared('config', {'.yaml', '.xml', '.json'}),
     ],
-    install_requires=['setuptools'],
+    install_requires=['setuptools', 'mcap', 'torch'],
     zip_safe=False,
     maintainer='LWD maintainers',
     maintainer_email='maintainers@lwd-robotics.org',

@@ -7,7 +7,6 @@ Topics keep the namespace they were recorded in, unless this node runs in anothe
 
 import contextlib
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 import threading
 import time
@@ -21,6 +20,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from lwd_bringup.replay import bag_path, open_bag, Recorded
 from lwd_core.params import param
 from lwd_core.ros_params import declare
+from lwd_core.ros_qos import interface_class
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,8 @@ class ReplayNode(Node):
             if message.latched:
                 qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
             self._publishers[message.topic] = self.create_publisher(
-                message_class(message.type), message.topic, qos)
+                interface_class(message.type), message.topic, qos)
         self._publishers[message.topic].publish(message.data)
-
-
-def message_class(name: str) -> Any:
-    """Return the class of a message type, e.g. 'std_msgs/msg/Bool'."""
-    package, _, kind = name.split('/')
-    return getattr(import_module(f'{package}.msg'), kind)
 
 
 def build_node(**kwargs: Any) -> ReplayNode:

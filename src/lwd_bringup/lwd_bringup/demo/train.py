@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Jobs: behaviour cloning of the demonstrations (SFT), and HG-DAgger on every bag."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lwd_bringup.paths import config_dir
+from lwd_core.robot import RobotSpec
+from lwd_core.store import FolderStore
+from lwd_core.task import load_tasks
+from lwd_learner.config import LearnerConfig
+from lwd_learner.trainer import train_dagger, train_sft, Workspace
+
+
+def run(settings: dict[str, Any]) -> dict[str, Any]:
+    """Train for `settings['seconds']` and return the checkpoint's digest, step and metrics."""
+    logging.basicConfig(level=logging.INFO, format='%(levelname)s %(message)s')
+    torch.set_num_threads(settings['threads'])
+    workspace = open_workspace(settings)
+    if settings['job'] == 'sft':
+        ref = train_sft(workspace, seconds=settings['seconds'])
+    else:
+        # DAgger is trained on the same bags as the final policy, but nobody deploys it.
+        ref = train_dagger(workspace, settings.get('initial'), seconds=settings['seconds'])
+    return {'digest': ref.digest, 'step': ref.step, 'uri': ref.uri}
+
+
+def open_workspace(settings: dict[str, Any]) -> Workspace:
+    """Return the learner's workspace over the demonstration's store."""
+    tasks = load_tasks(config_dir() / 'tasks' / 'sim.yaml')
+    return Workspace(
+        FolderStore(settings['store']), Path(settings['learner_dir']),
+        RobotSpec.from_yaml(config_dir() / 'robots' / 'sim.yaml'),
+        {name: tasks[name] for name in settings['tasks']},
+        observation=settings['observation'],
+        config=LearnerConfig.from_yaml(settings['learner_config']), seed=settings['seed'],
+    )
