@@ -130,6 +130,7 @@ class Synchronous:
         self._chunk: Chunk | None = None
         self._start = 0  # first row of the current chunk that could be executed
         self._pending: int | None = None
+        self._executed = -1  # newest tick that had an action
 
     @property
     def pending(self) -> int | None:
@@ -156,7 +157,9 @@ class Synchronous:
             return Receipt(False, reason=f'planned at tick {chunk.tick}, asked for was '
                                          f'{self._pending}')
         self._pending = None
-        delay = max(0, tick - chunk.tick)
+        # A tick that had its action already is over, however early the chunk came: what is
+        # executed then does not depend on when exactly within a tick it arrived.
+        delay = max(tick, self._executed + 1) - chunk.tick
         if delay >= chunk.horizon:
             return Receipt(False, delay, f'arrived {delay} ticks late, horizon {chunk.horizon}')
         self._chunk, self._start, self.delay = chunk, delay, delay
@@ -168,7 +171,7 @@ class Synchronous:
             self._pending = None
 
     def action(self, tick: int) -> Decision:
-        """Return the row of `tick`, or why there is none."""
+        """Return the row of `tick` to be executed, or why there is none."""
         chunk = self._chunk
         if chunk is None:
             return Decision(None, reason=WAITING)
@@ -178,6 +181,7 @@ class Synchronous:
             return Decision(None, reason=f'tick {tick} lies before its chunk of tick {chunk.tick}')
         if tick >= end:
             return Decision(None, reason=USED_UP if self._pending is None else IN_FLIGHT)
+        self._executed = tick
         return Decision(chunk.actions[index], chunk.chunk_id, index)
 
     def _end(self, chunk: Chunk) -> int:

@@ -112,6 +112,22 @@ def test_a_chunk_later_than_its_horizon_is_refused_and_asked_for_again():
     assert scheduler.request(HORIZON).tick == HORIZON
 
 
+def test_when_within_a_tick_a_chunk_arrives_changes_nothing():
+    def after(arrival):
+        scheduler = Synchronous(8, lookahead=1)
+        scheduler.request(0)
+        scheduler.receive(chunk(0), 0)
+        rows = []
+        for tick in range(20):
+            asked = scheduler.request(tick)
+            rows.append(scheduler.action(tick).index)
+            if asked:
+                scheduler.receive(chunk(tick, chunk_id=2), tick + (arrival == 'next tick'))
+        return rows
+    assert after('same tick') == after('next tick')
+    assert after('same tick')[7:10] == [7, 1, 2]
+
+
 def test_only_one_request_at_a_time_and_a_withdrawn_one_is_repeated():
     scheduler = Synchronous(8)
     assert scheduler.request(0).tick == 0
