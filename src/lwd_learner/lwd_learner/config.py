@@ -41,8 +41,6 @@ class ImitationConfig:
     steps: int = param(6000, 'updates', lower=1, upper=100_000_000)
     seconds: float = param(0.0, 'time budget, 0: none', unit='s', lower=0.0)
     batch: int = param(256, 'transitions in an update', lower=1, upper=65536)
-    final_rate: float = param(0.02, 'learning rate at the end of the cosine, as a share of the '
-                              'first', lower=0.0, upper=1.0)
 
 
 @dataclass(frozen=True)

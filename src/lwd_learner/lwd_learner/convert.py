@@ -56,6 +56,29 @@ def convert(
     )
 
 
+def from_rollout(
+    rollout: Any, name: str, origin: str, config: ReplayConfig | None = None,
+    instruction_dim: int = instruction.DIM,
+) -> EpisodeArrays:
+    """Turn an episode made in process into arrays.
+
+    `rollout` has task, instruction, joints [T, J], state [T, S] (or None), actions [T, d],
+    source [T] and success, as lwd_sim's episodes do. A failure is its time limit.
+    """
+    config = config or ReplayConfig()
+    inputs = {'joints': np.asarray(rollout.joints, np.float32)}
+    if rollout.state is not None:
+        inputs['state'] = np.asarray(rollout.state, np.float32)
+    return EpisodeArrays(
+        episode_id=name, digest='', task=rollout.task,
+        instruction=instruction.embed(rollout.instruction, instruction_dim), inputs=inputs,
+        actions=np.asarray(rollout.actions, np.float32),
+        source=np.asarray(rollout.source, np.uint8),
+        gaps=np.zeros(len(rollout.actions), np.bool_), success=bool(rollout.success),
+        terminal=bool(rollout.success) or config.time_limit_terminal, origin=origin,
+    )
+
+
 def how_it_ended(data: Any, config: ReplayConfig) -> tuple[bool, bool]:
     """Return (success, terminal): what the last tick earned, and whether anything could follow."""
     if data.success:

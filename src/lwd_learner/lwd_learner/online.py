@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The learner that never stops: offline phase, then online, publishing as it goes.
+
+    WAITING --enough offline data--> OFFLINE --its budget is used--> (waits for online episodes)
+    OFFLINE / WAITING --first online episodes--> ONLINE;  any --Diverged--> FAULT (nothing is
+    published any more)
+
+Not thread-safe: whoever calls `step` also calls `add`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import json
+import logging
+from pathlib import Path
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from lwd_core.checkpoint import CheckpointRef
+from lwd_learner.algorithms.agent import Agent
+from lwd_learner.budget import Budget, Diverged, Limits
+from lwd_learner.config import LearnerConfig
+from lwd_learner.episodes import EpisodeArrays
+from lwd_learner.meter import Meter
+from lwd_learner.publish import Publisher
+from lwd_learner.replay import imitation_rule, ReplayBuffer
+from lwd_learner.sampler import AdaptiveSampler, draw_uniform
+from lwd_learner.state_io import load_state, save_state
+from lwd_learner.status import compare_corrections, Status
+
+LOGGER = logging.getLogger(__name__)
+WAITING, OFFLINE, ONLINE, FAULT = 'waiting', 'offline', 'online', 'fault'
+STATE_FILE = 'state.safetensors'
+
+
+class OnlineLearner:
+    """Agent, replay, sampler and publisher as one resumable loop."""
+
+    def __init__(
+        self, agent: Agent, config: LearnerConfig, publisher: Publisher, work_dir: Path,
+        seed: int = 0, clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.agent = agent
+        self.config = config
+        self.publisher = publisher
+        self.work_dir = work_dir
+        self.step_count = 0
+        self.phase = WAITING
+        self.reason = 'no episode yet'
+        self.checkpoint: CheckpointRef | None = None
+        self.published = 0
+        self.meter = Meter(clock)
+        self.buffer = ReplayBuffer(
+            config.horizon, config.replay.gamma,
+            work_dir / 'replay' if config.replay.on_disk else None,
+            imitation_rule(agent.config.selection))
+        self.sampler = AdaptiveSampler(config.sampler, seed)
+        self._imitation_rng = np.random.default_rng([seed, 1])
+        self._limits = Limits(config.learning.max_value_loss, config.learning.max_q)
+        self._offline = Budget(
+            max(config.learning.offline_steps, 1), config.learning.offline_seconds, clock)
+        self._online_updates = 0
+        self._clock = clock
+        self._published_at = self._saved_at = clock()
+        self._published_step = 0
+        work_dir.mkdir(parents=True, exist_ok=True)
+
+    # -- data
+
+    def add(self, episode: EpisodeArrays) -> None:
+        """Take one episode into replay."""
+        self.buffer.add(episode)
+
+    # -- learning
+
+    def ready(self) -> bool:
+        """Decide the phase; False when there is nothing to learn from right now."""
+        if self.phase == FAULT:
+            return False
+        learning = self.config.learning
+        if self.buffer.episodes[1] >= max(learning.min_online_episodes, 1):
+            self._enter(ONLINE)
+            return self._within_ratio()
+        if self.buffer.episodes[0] and self._offline_left():
+            self._enter(OFFLINE)
+            return True
+        self.phase = WAITING
+        self.reason = (f'waits for online episodes: {self.buffer.episodes[1]} of '
+                       f'{max(learning.min_online_episodes, 1)}')
+        return False
+
+    def step(self) -> dict[str, Any] | None:
+        """Take one update if there is something to learn from; None otherwise."""
+        if not self.ready():
+            return None
+        with self.meter.waiting():
+            batch, imitation = self._draw()
+        with self.meter.updating():
+            metrics = self.agent.update(batch, imitation)
+        losses = metrics.pop('sample_loss', None)
+        self._check(metrics)
+        if losses is not None:
+            self.sampler.record(
+                batch['task'].numpy(), batch['origin'].numpy(), losses.detach().numpy())
+        self.step_count += 1
+        self._offline.done += self.phase == OFFLINE
+        self._online_updates += self.phase == ONLINE
+        self.meter.add(metrics)
+        if self.step_count % self.config.learning.metrics_every == 0:
+            self._write_metrics()
+        return metrics
+
+    def run(self, steps: int | None = None, seconds: float | None = None) -> int:
+        """Step, publish and save until the budget is used or nothing is left to learn."""
+        began, done = self._clock(), 0
+        while (steps is None or done < steps) and (
+                seconds is None or self._clock() - began < seconds):
+            if self.step() is None:
+                break
+            done += 1
+            self.publish_if_due()
+        return done
+
+    # -- publishing and resuming
+
+    def publish_if_due(self) -> CheckpointRef | None:
+        """Publish when enough steps and enough time have passed."""
+        settings = self.config.publish
+        due = (self.step_count - self._published_step >= settings.every_steps
+               and self._clock() - self._published_at >= settings.every_seconds)
+        return self.publish() if due else None
+
+    def publish(self) -> CheckpointRef | None:
+        """Publish the acting policy now; None after a fault, and when nothing was learned since."""
+        if self.phase == FAULT or self.step_count == self._published_step:
+            return None
+        self.checkpoint = self.publisher.publish(
+            self.agent.acting_policy(), self.step_count, self.meter.means(), f'lwd_{self.phase}')
+        self.published += 1
+        self._published_at, self._published_step = self._clock(), self.step_count
+        return self.checkpoint
+
+    def status(self) -> Status:
+        """Return what the robots' people want to know."""
+        buffer, means = self.buffer, self.meter.means()
+        corrections = compare_corrections(self.agent, buffer) if self.step_count else {}
+        return Status(
+            phase=self.phase, reason=self.reason, step=self.step_count,
+            episodes=(buffer.episodes[0], buffer.episodes[1]),
+            transitions=(buffer.transitions[0], buffer.transitions[1]),
+            checkpoint=self.checkpoint.digest if self.checkpoint else '',
+            checkpoints_published=self.published,
+            updates_per_second=self.meter.rate(), data_wait_share=self.meter.wait_share(),
+            replay_age=buffer.age_s(time.time_ns()), metrics={**means, **corrections})
+
+    def save_if_due(self) -> None:
+        """Save the resume state when it is time."""
+        if self._clock() - self._saved_at >= self.config.publish.save_state_seconds:
+            self.save()
+
+    def save(self) -> None:
+        """Save everything a restart needs beside the episodes; not after a fault."""
+        if self.phase == FAULT or self.step_count == 0:
+            return
+        save_state(self.work_dir / STATE_FILE, {
+            'agent': self.agent.state_dict(), 'sampler': self.sampler.state_dict(),
+            'policy': self.agent.acting_policy().config(),
+            'normalization': self.agent.acting_policy().normalization(),
+            'imitation_rng': self._imitation_rng.bit_generator.state,
+            'torch_rng': torch.get_rng_state(), 'step': self.step_count,
+            'offline_done': self._offline.done, 'online_updates': self._online_updates,
+            'published': self.published, 'published_step': self._published_step,
+            'parent': self.publisher.parent,
+        })
+        self._saved_at = self._clock()
+
+    def resume(self) -> bool:
+        """Continue from the saved state; False if there is none. The replay is filled apart."""
+        path = self.work_dir / STATE_FILE
+        if not path.exists():
+            return False
+        state = load_state(path)
+        self.agent.load_state_dict(state['agent'])
+        self.sampler.load_state_dict(state['sampler'])
+        self._imitation_rng.bit_generator.state = state['imitation_rng']
+        torch.set_rng_state(state['torch_rng'])
+        self.step_count, self._offline.done = state['step'], state['offline_done']
+        self._online_updates = state['online_updates']
+        self.published, self._published_step = state['published'], state['published_step']
+        self.publisher.parent = state['parent']
+        return True
+
+    # -- parts
+
+    def _enter(self, phase: str) -> None:
+        if phase != self.phase:
+            LOGGER.info('phase %s: %s', phase, self.buffer.episodes)
+        if phase != self.agent.phase:
+            self.agent.begin(phase)
+        self.phase, self.reason = phase, ''
+
+    def _offline_left(self) -> bool:
+        learning = self.config.learning
+        if not learning.offline_steps:
+            return False
+        return self._offline.fraction < 1.0
+
+    def _within_ratio(self) -> bool:
+        ratio = self.config.learning.updates_per_transition
+        if not ratio or self._online_updates < ratio * self.buffer.transitions[1]:
+            return True
+        self.reason = f'waits for data: {ratio:g} updates a transition are done'
+        return False
+
+    def _draw(self) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        learning, replay = self.config.learning, self.config.replay
+        n_step = replay.n_step_online if self.phase == ONLINE else replay.n_step_offline
+        batch = self.buffer.gather(self.sampler.draw(self.buffer, learning.batch), n_step)
+        starts = self.buffer.imitation_starts()
+        if not learning.imitation_batch or not starts:
+            return batch, None
+        chosen = draw_uniform(starts, learning.imitation_batch, self._imitation_rng)
+        return batch, self.buffer.gather(chosen)
+
+    def _check(self, metrics: dict[str, Any]) -> None:
+        try:
+            self._limits.check(self.step_count, metrics)
+        except Diverged as error:
+            self.phase, self.reason = FAULT, str(error)
+            LOGGER.error('learning stopped, nothing more is published: %s', error)
+            raise
+
+    def _write_metrics(self) -> None:
+        row = {'step': self.step_count, 'phase': self.phase, 'time': time.time(),
+               'updates_per_second': self.meter.rate(), **self.meter.means()}
+        with open(self.work_dir / 'metrics.jsonl', 'a', encoding='utf-8') as file:
+            file.write(json.dumps(row) + '\n')
