@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The arbiter: decides at every tick who drives, and is the only source of the robot's command.
+
+    HOLD  --episode started, request, policy back--> POLICY --request (takeover)--> HUMAN
+    POLICY, HUMAN --episode over, commands missing or invalid, clock jump, request--> HOLD
+    HUMAN --request (handback)--> POLICY          any --request--> ESTOP --request HOLD--> HOLD
+
+A tick is *open* until a command was sent for it, and it gets at most one. The driver's commands
+are forwarded on arrival; HOLD and ESTOP answer ticks by themselves. A change of mode takes effect
+at the open tick if there is one, else at the next: nothing stamped earlier is executed any more.
+
+Pure and single-threaded: events in, records out; `arbiter_node.py` holds the lock and the clock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from lwd_core.clock import NS_PER_S, Tick
+from lwd_core.guard import Clamp, CommandGuard, GuardResult
+from lwd_core.robot import RobotSpec
+from lwd_intervention.anchor import Anchor
+from lwd_intervention.intervention import TakeoverLog
+from lwd_intervention.modes import allowed, Cause, DRIVERS, Mode, Source, STANDING
+from lwd_intervention.records import (
+    ArbiterConfig,
+    Episode,
+    Executed,
+    ModeChange,
+    Output,
+    Request,
+    Vector,
+)
+
+DRIVER_SOURCE = {Mode.POLICY: Source.POLICY, Mode.HUMAN: Source.HUMAN}
+ARBITER = 'arbiter'  # requested_by of what nobody asked for
+
+
+class Arbiter:
+    """One robot's arbiter. Every method returns the records to publish, in order."""
+
+    def __init__(self, robot: RobotSpec, config: ArbiterConfig | None = None) -> None:
+        """Start in HOLD, with no clock, no joint state and no episode."""
+        self.config = config or ArbiterConfig()
+        self.mode = Mode.HOLD
+        self.epoch = 0
+        self.reason = 'started'
+        self.takeovers = TakeoverLog()
+        self.refused: Counter[str] = Counter()  # commands not executed, by reason
+        self.clamped: Counter[str] = Counter()  # commands changed by the guard, by bit
+        self.executed = 0
+        self._robot = robot
+        self._period = robot.period_ns
+        self._dt = self._period / NS_PER_S
+        self._guard = CommandGuard(robot)
+        self._anchor = Anchor(robot)
+        self._sent: Vector | None = None
+        self._now: int | None = None        # newest tick
+        self._answered: int | None = None   # newest tick with a command
+        self._since = 0                     # first tick of this mode
+        self._good: int | None = None       # newest tick this driver filled in this mode
+        self._fault = ''                    # why the driver's last command was invalid
+        self._silent = 0                    # ticks in a row answered for a silent driver
+        self._resumable = False
+        self._episode: Episode | None = None
+        self._origin = 0                    # first tick of the episode
+        self._waiting_human: Request | None = None
+        self._policy_ready = False
+        self._policy_reason = 'no policy/status yet'
+        self._checkpoint = ''
+        self._chunk = 0                     # of the last executed policy action
+        self._out: list[Output] = []
+
+    # -- what the node asks ------------------------------------------------------------------
+
+    @property
+    def open_tick(self) -> int | None:
+        """Return the stamp of the newest tick if no command was sent for it yet."""
+        if self._now is None or (self._answered is not None and self._now <= self._answered):
+            return None
+        return self._now
+
+    @property
+    def running(self) -> bool:
+        """Tell whether an episode is running."""
+        return self._episode is not None and self._episode.running
+
+    # -- events ------------------------------------------------------------------------------
+
+    def on_tick(self, tick: Tick) -> list[Output]:
+        """Take a control tick: the watchdog, and the answer of HOLD and ESTOP."""
+        if tick.reset:
+            self._restart(tick.stamp_ns)
+        self._now = tick.stamp_ns
+        if self.mode in DRIVERS:
+            self._watch(tick.stamp_ns)
+        elif self.config.hold_at_once:
+            self._hold_open_tick()
+        return self._flush()
+
+    def on_joints(self, positions: Vector) -> list[Output]:
+        """Take the measured joint positions [d], in the robot file's order."""
+        resetting = self._episode is not None and self._episode.resetting
+        if self._anchor.measure(positions, self._sent, resetting) and self.mode in STANDING:
+            self._forget_position()
+        return self._flush()
+
+    def on_policy_command(self, request: Request) -> list[Output]:
+        """Take a command of the policy; executed in POLICY only."""
+        if self._resumable and self.mode is Mode.HOLD and not self._wrong_time(request):
+            self._resume()
+        self._take(Mode.POLICY, request)
+        return self._flush()
+
+    def on_human_command(self, request: Request) -> list[Output]:
+        """Take a command of the person; executed in HUMAN only."""
+        self._waiting_human = request
+        self._take(Mode.HUMAN, request)
+        return self._flush()
+
+    def on_policy_status(self, ready: bool, reason: str, checkpoint: str) -> list[Output]:
+        """Take whether the policy can act, why not, and the digest it acts with."""
+        self._policy_ready, self._policy_reason = ready, reason or 'not ready'
+        self._checkpoint = checkpoint
+        if ready and self._resumable and self.mode is Mode.HOLD:
+            self._resume()
+        return self._flush()
+
+    def on_episode(self, episode: Episode) -> list[Output]:
+        """Take the episode's state: RUNNING hands over to its driver, leaving it holds."""
+        before, self._episode = self._episode, episode
+        was_running = before is not None and before.running
+        if was_running and (not episode.running or episode.id != before.id):
+            self._transition(Mode.HOLD, Cause.EPISODE, 'episode ended', 'episode')
+        if not was_running and before is not None and before.resetting and not episode.resetting:
+            self._forget_position()  # the scene is ready: hold where the robot stands now
+        if episode.running and (not was_running or episode.id != before.id):
+            self._begin(episode, known=before is not None)
+        return self._flush()
+
+    def request_mode(
+        self, mode: Mode, operator: str = '', source: str = '', reason: str = '',
+    ) -> tuple[bool, str, list[Output]]:
+        """Ask for a mode; return whether it was granted, why not and what to do, and records."""
+        refusal = self._refuse_request(mode, operator)
+        if refusal is not None or mode is self.mode:
+            return refusal is None, refusal or f'already in {mode.name}', self._flush()
+        default = {Mode.HUMAN: 'takeover', Mode.POLICY: 'handback', Mode.HOLD: 'hold requested',
+                   Mode.ESTOP: 'emergency stop'}[mode]
+        if (self.mode, mode) == (Mode.ESTOP, Mode.HOLD):
+            default = 'emergency stop released'
+        before = self.mode
+        self._transition(mode, Cause.REQUEST, reason or default, operator or 'operator')
+        if mode is Mode.HUMAN and self.running and self._episode.start_mode is Mode.POLICY:
+            self._start_takeover(before, operator, source, reason or default)
+        if mode is Mode.HUMAN:
+            self._take_open_tick_for_human()
+        return True, f'{before.name} to {mode.name}', self._flush()
+
+    def answer_open_tick(self) -> list[Output]:
+        """Hold for a tick that stands open too long on the wall clock (lockstep simulation)."""
+        if self.mode in DRIVERS and self.open_tick is not None:
+            self._silent += 1
+            if self._silent >= self.config.max_open_ticks:
+                self._lose_driver(f'{self.mode.name.lower()} silent')
+        self._hold_open_tick()
+        return self._flush()
+
+    def shutdown(self) -> list[Output]:
+        """Hold and close what is open; the arbiter is gone afterwards."""
+        self._transition(Mode.HOLD, Cause.WATCHDOG, 'arbiter shut down', ARBITER)
+        return self._flush()
+
+    # -- transitions -------------------------------------------------------------------------
+
+    def _transition(self, mode: Mode, cause: Cause, reason: str, by: str) -> bool:
+        if not allowed(self.mode, mode, cause):
+            return False
+        open_tick = self.open_tick
+        self._since = open_tick if open_tick is not None else self._next_tick()
+        self._end_takeover(mode, reason)
+        previous, self.mode, self.reason = self.mode, mode, reason
+        self.epoch += 1
+        self._good, self._fault, self._silent, self._resumable = None, '', 0, False
+        self._out.append(ModeChange(self._since, mode, previous, reason, by,
+                                    self._tick_index(self._since), self.epoch))
+        if mode in STANDING:
+            self._hold_open_tick()
+        return True
+
+    def _begin(self, episode: Episode, known: bool) -> None:
+        open_tick = self.open_tick
+        self._origin = open_tick if open_tick is not None else self._next_tick()
+        self._chunk = 0
+        if not known:  # restarted amid an episode: a robot must not set off by itself
+            return
+        self._transition(Mode.HOLD, Cause.EPISODE, 'episode started', 'episode')
+        if episode.start_mode is Mode.POLICY and not self._policy_can_act():
+            self._resumable = self.config.resume_after_starvation and self.mode is Mode.HOLD
+            return
+        self._transition(episode.start_mode, Cause.EPISODE, 'episode started', 'episode')
+        if self.mode is Mode.HUMAN:
+            self._take_open_tick_for_human()
+
+    def _refuse_request(self, mode: Mode, operator: str) -> str | None:
+        if mode is self.mode:
+            return None
+        if not allowed(self.mode, mode, Cause.REQUEST):
+            return (f'{self.mode.name} to {mode.name} is not allowed; '
+                    'release the emergency stop by requesting HOLD first')
+        if mode is Mode.POLICY and not self.running:
+            return 'POLICY needs a running episode; start one (episode/start)'
+        if mode is Mode.POLICY and not self._policy_can_act():
+            return f'the policy is not ready: {self._policy_reason}; stay or request HOLD'
+        return None
+
+    def _policy_can_act(self) -> bool:
+        return self._policy_ready or not self.config.require_policy
+
+    def _resume(self) -> None:
+        if self.running and self._policy_can_act():
+            self._transition(Mode.POLICY, Cause.RESUME, 'policy is back', ARBITER)
+
+    def _lose_driver(self, reason: str) -> None:
+        starved = self.mode is Mode.POLICY and not self._fault
+        if self._fault:
+            reason = f'{self.mode.name.lower()} command invalid: {self._fault}'
+        if self._transition(Mode.HOLD, Cause.WATCHDOG, reason, ARBITER):
+            self._resumable = starved and self.config.resume_after_starvation
+
+    def _watch(self, now: int) -> None:
+        gap = now - (self._good if self._good is not None else self._since - self._period)
+        limit = self.config.max_gap_periods * self._period
+        if self._good is None and not self._fault:
+            limit = max(limit, round(self.config.first_command_timeout * NS_PER_S))
+        if gap > limit:
+            word = 'policy starved' if self.mode is Mode.POLICY else 'teleop lost'
+            self._lose_driver(f'{word}: no command for {gap / NS_PER_S:.2f} s')
+
+    def _restart(self, now: int) -> None:
+        """Forget stamps of the time before the clock jumped."""
+        self._answered, self._waiting_human = None, None
+        self._now, self._origin = now, now
+        self._forget_position()
+        self._transition(Mode.HOLD, Cause.WATCHDOG, 'clock jumped', ARBITER)
+
+    # -- takeovers ---------------------------------------------------------------------------
+
+    def _start_takeover(self, before: Mode, operator: str, source: str, reason: str) -> None:
+        self._out.append(self.takeovers.start(
+            self._since, self._tick_index(self._since), self._episode.id if self._episode else '',
+            operator, source, reason, self._checkpoint,
+            self._chunk if before is Mode.POLICY else 0))
+
+    def _end_takeover(self, mode: Mode, reason: str) -> None:
+        if self.mode is Mode.HUMAN:
+            why = 'handback' if mode is Mode.POLICY else reason
+            ended = self.takeovers.end(self._since, self._tick_index(self._since), why)
+            self._out += [ended] if ended is not None else []
+
+    def _take_open_tick_for_human(self) -> None:
+        """Answer the tick the takeover found open: in lockstep nobody else may."""
+        if self._waiting_human is not None and self.open_tick is not None:
+            if self._floor(self._waiting_human.stamp_ns) == self.open_tick:
+                self._take(Mode.HUMAN, self._waiting_human)
+        self._hold_open_tick()
+
+    # -- commands ----------------------------------------------------------------------------
+
+    def _take(self, driver: Mode, request: Request) -> None:
+        refusal = self._refuse(driver, request)
+        if refusal is not None:
+            self.refused[f'{driver.name.lower()}: {refusal}'] += 1
+            return
+        stamp = self._floor(request.stamp_ns)
+        result = self._guard.check(
+            request.positions, self._sent, self._anchor.measured, self._dt, request.names)
+        if result.sent is None:
+            self.refused[f'{driver.name.lower()}: {result.reasons[0]}'] += 1
+            return
+        if result.clamped & Clamp.INVALID:
+            self._fault = result.reasons[0]
+            self._execute(stamp, Source.HOLD, request, result)
+            return
+        self._good, self._fault, self._silent = stamp, '', 0
+        if driver is Mode.POLICY:
+            self._chunk = request.tag.chunk if request.tag is not None else 0
+        self._execute(stamp, DRIVER_SOURCE[driver], request, result)
+
+    def _refuse(self, driver: Mode, request: Request) -> str | None:
+        if self.mode is not driver:
+            return f'in {self.mode.name}'
+        if self._floor(request.stamp_ns) < self._since:
+            return 'older than the mode change'
+        if request.tag is not None and request.tag.epoch != self.epoch:
+            return 'planned in another epoch'
+        return self._wrong_time(request)
+
+    def _wrong_time(self, request: Request) -> str | None:
+        """Return why the stamp cannot be executed now, or None."""
+        stamp = self._floor(request.stamp_ns)
+        if self._now is None:
+            return 'no clock yet'
+        if self._answered is not None and stamp <= self._answered:
+            return 'tick already answered'
+        if self._now - stamp > 2 * self._period:
+            return 'older than two periods'
+        if stamp - self._now > 2 * self._period:  # a clock message may still be under way
+            return 'from the future'
+        return None
+
+    def _hold_open_tick(self) -> None:
+        stamp = self.open_tick
+        if stamp is None:
+            return
+        result = self._guard.hold(self._sent, self._anchor.measured, self._dt)
+        if result.sent is not None:
+            self._execute(stamp, Source.HOLD, None, result)
+
+    def _execute(
+        self, stamp: int, source: Source, request: Request | None, result: GuardResult,
+    ) -> None:
+        assert result.sent is not None
+        self._sent, self._answered = result.sent, stamp
+        self.executed += 1
+        for bit in result.clamped:
+            self.clamped[bit.name.lower()] += 1
+        self._out.append(Executed(
+            stamp, source, self.epoch, self._tick_index(stamp),
+            self._requested(request, result), result.sent, result.clamped,
+            request.tag if request is not None else None))
+
+    def _requested(self, request: Request | None, result: GuardResult) -> Sequence[float] | Vector:
+        if request is None:
+            return ()
+        names = self._robot.joint_names
+        if request.names is None or tuple(request.names) == names:
+            return request.positions
+        if result.clamped & Clamp.INVALID:
+            return ()
+        order = {name: position for name, position in zip(request.names, request.positions)}
+        return [order[name] for name in names]
+
+    # -- small things ------------------------------------------------------------------------
+
+    def _forget_position(self) -> None:
+        self._guard.reset()
+        self._sent = None
+
+    def _floor(self, stamp_ns: int) -> int:
+        return stamp_ns - stamp_ns % self._period
+
+    def _next_tick(self) -> int:
+        newest = [stamp for stamp in (self._now, self._answered) if stamp is not None]
+        return max(newest) + self._period if newest else 0
+
+    def _tick_index(self, stamp: int) -> int:
+        """Return control ticks since the episode began; 0 before and outside of episodes."""
+        return max(0, (stamp - self._origin) // self._period) if self._episode is not None else 0
+
+    def _flush(self) -> list[Output]:
+        out, self._out = self._out, []
+        return out

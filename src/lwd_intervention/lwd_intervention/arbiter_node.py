@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The arbiter as a ROS 2 node: the only writer of the robot's command, in its own process."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+import threading
+import time
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+
+from lwd_core import topics
+from lwd_core.clock import Tick
+from lwd_core.params import param, ParamError
+from lwd_core.robot import RobotSpec
+from lwd_core.ros_params import declare
+from lwd_core.ros_qos import publisher, subscription
+from lwd_core.ros_tick import make_tick_source, uses_sim_time
+from lwd_intervention import arbiter_messages as messages
+from lwd_intervention.arbiter import Arbiter
+from lwd_intervention.deadline import Deadline
+from lwd_intervention.diagnostics import arbiter_status
+from lwd_intervention.modes import Mode, STANDING
+from lwd_intervention.records import ArbiterConfig, Executed, ModeChange, Output
+from lwd_intervention.spin_node import run
+from lwd_msgs.msg import PolicyStatus
+from lwd_msgs.srv import RequestMode
+
+
+@dataclass(frozen=True)
+class ArbiterParams:
+    """Parameters of the arbiter node."""
+
+    robot_file: str = param('', 'robot YAML: joints, limits, control rate, command interface')
+    robot: str = param('', "robot name; '' takes the one of the robot file")
+    max_gap_periods: int = param(
+        2, 'control periods without an executed command before HOLD', lower=1, upper=50)
+    first_command_timeout: float = param(
+        1.0, 'patience for the first command after a change of driver', unit='s',
+        lower=0.0, upper=10.0)
+    resume_after_starvation: bool = param(
+        True, 'let a starved policy drive again once it is back; never done for a person')
+    require_policy: bool = param(True, 'POLICY only while policy/status says READY or ACTING')
+    hold_rate: float = param(
+        25.0, 'ticks per wall second that HOLD answers on simulated time, so that an idle lockstep '
+        'simulation does not burn the CPU; 0: at once', unit='Hz', lower=0.0, upper=10000.0)
+    answer_timeout: float = param(
+        1.0, 'wall time a tick may stand open on simulated time before it is answered with a hold; '
+        "keep it below the simulation's lockstep_timeout", unit='s', lower=0.01, upper=60.0)
+
+    def __post_init__(self) -> None:
+        """Refuse to start without a robot."""
+        if not self.robot_file:
+            raise ParamError("parameter robot_file: '' refused, name a robot YAML "
+                             '(e.g. config/robots/sim.yaml)')
+
+
+class ArbiterNode(Node):
+    """Parameters in, callbacks to the core, records out; one lock around the core."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Declare, read the robot file, connect and start ticking."""
+        super().__init__('arbiter', **kwargs)
+        self.params = declare(self, ArbiterParams)
+        self.robot = RobotSpec.from_yaml(self.params.robot_file)
+        self._sim = uses_sim_time(self)
+        self._lock = threading.Lock()
+        self.core = Arbiter(self.robot, self._config())
+        self.latency = deque[int](maxlen=1000)  # ns, command callback to command published
+        self._messages = messages.CommandMessages(self.robot)
+        self._joint_order: tuple[tuple[str, ...], list[int] | None] = ((), None)
+        self._deadline = Deadline(self._on_deadline)
+        self._last_log: dict[str, float] = {}
+        self._closed = False
+        self._publishers()
+        self._subscriptions()
+        self.create_service(RequestMode, 'arbiter/request_mode', self._on_request_mode)
+        self._diagnostics_timer = self.create_timer(1.0, self._on_diagnostics, clock=_steady())
+        self._publish_start()
+        self.ticks = make_tick_source(self, self.robot.period_ns, self._on_tick)
+
+    def _config(self) -> ArbiterConfig:
+        p = self.params
+        return ArbiterConfig(
+            p.max_gap_periods, p.first_command_timeout, p.resume_after_starvation,
+            p.require_policy, hold_at_once=not (self._sim and p.hold_rate > 0.0))
+
+    def _publishers(self) -> None:
+        self._command = publisher(self, topics.command(self.robot.command_interface))
+        self._executed = publisher(self, topics.EXECUTED_ACTION)
+        self._mode = publisher(self, topics.CONTROL_MODE)
+        self._intervention = publisher(self, topics.INTERVENTION)
+        self._diagnostics = publisher(self, topics.DIAGNOSTICS)
+
+    def _subscriptions(self) -> None:
+        subscription(self, topics.JOINT_STATES, self._on_joints)
+        subscription(self, topics.POLICY_COMMAND, self._on_policy_command)
+        subscription(self, topics.TELEOP_COMMAND, self._on_teleop_command)
+        subscription(self, topics.POLICY_STATUS, self._on_policy_status)
+        subscription(self, topics.EPISODE, self._on_episode)
+
+    def _publish_start(self) -> None:
+        """Latch HOLD, so that late joiners know the mode before the first transition."""
+        self._mode.publish(messages.control_mode(
+            ModeChange(0, Mode.HOLD, Mode.HOLD, 'started', 'arbiter', 0, 0)))
+
+    # -- events ------------------------------------------------------------------------------
+
+    def _on_tick(self, tick: Tick) -> None:
+        self._do(lambda: self.core.on_tick(tick))
+
+    def _on_joints(self, message: Any) -> None:
+        names = tuple(message.name)
+        if names != self._joint_order[0]:
+            self._joint_order = (names, self._order(names))
+        order = self._joint_order[1]
+        if order is not None and len(message.position) == len(names):
+            positions = messages.joint_positions(message, order)
+            self._do(lambda: self.core.on_joints(positions))
+
+    def _order(self, names: tuple[str, ...]) -> list[int] | None:
+        missing = [name for name in self.robot.joint_names if name not in names]
+        if missing:
+            self._say('joints', f'joint_states lacks {missing[0]}; the robot file has '
+                                f'{", ".join(self.robot.joint_names)}; message ignored')
+            return None
+        return [names.index(name) for name in self.robot.joint_names]
+
+    def _on_policy_command(self, message: Any) -> None:
+        self._take(message, self.core.on_policy_command)
+
+    def _on_teleop_command(self, message: Any) -> None:
+        self._take(message, self.core.on_human_command)
+
+    def _take(self, message: Any, take: Callable[[Any], list[Output]]) -> None:
+        start = time.monotonic_ns()
+        request = messages.request(message)
+        if self._do(lambda: take(request)):
+            self.latency.append(time.monotonic_ns() - start)
+
+    def _on_policy_status(self, message: PolicyStatus) -> None:
+        ready = message.state in (PolicyStatus.READY, PolicyStatus.ACTING)
+        self._do(lambda: self.core.on_policy_status(ready, message.reason, message.checkpoint))
+
+    def _on_episode(self, message: Any) -> None:
+        self._do(lambda: self.core.on_episode(messages.episode(message)))
+
+    def _on_request_mode(
+        self, request: RequestMode.Request, response: RequestMode.Response,
+    ) -> RequestMode.Response:
+        try:
+            mode = Mode(request.mode)
+        except ValueError:
+            response.message = f'mode {request.mode} is not a ControlMode constant (0 to 3)'
+            return response
+        with self._lock:
+            response.accepted, response.message, out = self.core.request_mode(
+                mode, request.operator_name, request.source, request.reason)
+            self._publish(out)
+        return response
+
+    def _on_deadline(self) -> None:
+        self._do(self.core.answer_open_tick)
+
+    # -- output ------------------------------------------------------------------------------
+
+    def _do(self, event: Callable[[], list[Output]]) -> bool:
+        """Give the core an event and publish; tell whether a command went out."""
+        with self._lock:
+            return not self._closed and self._publish(event())
+
+    def _publish(self, out: list[Output]) -> bool:
+        sent = False
+        for record in out:
+            if isinstance(record, Executed):
+                self._command.publish(self._messages.command(record))
+                self._executed.publish(self._messages.executed(record))
+                sent = True
+            elif isinstance(record, ModeChange):
+                self._deadline.clear()  # the new mode has its own patience
+                self._mode.publish(messages.control_mode(record))
+                self.get_logger().info(
+                    f'{record.previous.name} to {record.mode.name}: {record.reason} '
+                    f'({record.requested_by}, tick {record.tick})')
+            else:
+                self._intervention.publish(messages.intervention(record))
+        if self._sim:
+            self._move_deadline()
+        return sent
+
+    def _move_deadline(self) -> None:
+        """Simulated time waits for an answer: see that every tick gets one."""
+        if self.core.open_tick is None:
+            self._deadline.clear()
+        elif self.core.mode in STANDING:
+            self._deadline.set_once(1.0 / max(self.params.hold_rate, 1e-3))
+        else:
+            self._deadline.set_once(self.params.answer_timeout)
+
+    def _on_diagnostics(self) -> None:
+        writers = self.get_publishers_info_by_topic(self._command.topic_name)
+        if len(writers) > 1:
+            names = ', '.join(f'{w.node_namespace.rstrip("/")}/{w.node_name}' for w in writers)
+            self._say('writers', f'{self._command.topic_name} has {len(writers)} writers: {names}; '
+                                 'only the arbiter may command the robot, stop the others')
+        with self._lock:
+            status = arbiter_status(self.get_fully_qualified_name(), self.core,
+                                    list(self.latency), len(writers))
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+    def _say(self, key: str, text: str, every: float = 10.0) -> None:
+        """Log an error, but not the same one again within `every` seconds."""
+        now = time.monotonic()
+        if now - self._last_log.get(key, -every) >= every:
+            self._last_log[key] = now
+            self.get_logger().error(text)
+
+    def close(self) -> None:
+        """Hold, end an open takeover, stop the threads; the node publishes nothing afterwards."""
+        if self._closed:
+            return
+        self._do(self.core.shutdown)
+        self._closed = True
+        self.ticks.stop()
+        self._deadline.stop()
+
+    def destroy_node(self) -> None:
+        """Close first."""
+        self.close()
+        super().destroy_node()
+
+
+def _steady() -> Any:
+    from rclpy.clock import Clock, ClockType
+    return Clock(clock_type=ClockType.STEADY_TIME)
+
+
+def build_node(**kwargs: Any) -> ArbiterNode:
+    """Return the node, for composition and tests."""
+    return ArbiterNode(**kwargs)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the arbiter until asked to stop."""
+    run(build_node, args)
+
+
+if __name__ == '__main__':
+    main()

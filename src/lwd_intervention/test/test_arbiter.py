@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+from intervention_fixtures import Driven, HOME, PERIOD
+import numpy as np
+import pytest
+
+from lwd_core.guard import Clamp
+from lwd_intervention.modes import Mode
+
+
+def test_hold_answers_every_tick_with_the_measured_position():
+    driven = Driven()
+    for k in range(3):
+        driven.tick(k)
+    assert driven.sources() == {0: 'HOLD', 1: 'HOLD', 2: 'HOLD'}
+    assert all(np.array_equal(record.sent, HOME) for record in driven.executed())
+
+
+def test_nothing_is_sent_while_the_robots_position_is_unknown():
+    driven = Driven()
+    driven.core._anchor.measured = None
+    assert driven.tick(0) == []
+
+
+def test_the_policy_drives_from_the_first_open_tick_of_the_episode():
+    driven = Driven(Mode.POLICY)
+    for k in range(1, 4):
+        driven.tick(k)
+        driven.policy(k, index=k)
+    assert driven.sources() == {0: 'HOLD', 1: 'POLICY', 2: 'POLICY', 3: 'POLICY'}
+    assert [r.tick for r in driven.executed()][1:] == [0, 1, 2]
+    assert driven.executed()[-1].tag.index == 3
+
+
+def test_a_command_ahead_of_its_clock_message_is_executed_and_the_tick_not_answered_again():
+    driven = Driven(Mode.POLICY)
+    driven.policy(1)
+    driven.tick(1)
+    assert driven.sources() == {0: 'HOLD', 1: 'POLICY'}
+    assert len(driven.executed()) == 2
+
+
+@pytest.mark.parametrize(('command', 'reason'), [
+    (dict(k=5), 'policy: tick already answered'),
+    (dict(k=4), 'policy: tick already answered'),
+    (dict(k=6, epoch=0), 'policy: planned in another epoch'),
+    (dict(k=9), 'policy: from the future'),
+])
+def test_a_command_at_the_wrong_time_is_refused_and_counted(command, reason):
+    driven = Driven(Mode.POLICY)
+    for k in range(1, 6):
+        driven.tick(k)
+        driven.policy(k)
+    driven.tick(6)
+    assert driven.policy(**command) == []
+    assert driven.core.refused[reason] == 1
+
+
+def test_a_command_older_than_two_periods_is_refused():
+    driven = Driven(Mode.POLICY, max_gap_periods=10)
+    driven.tick(1)
+    driven.policy(1)
+    for k in range(2, 7):
+        driven.tick(k)
+    assert driven.policy(3) == []
+    assert driven.core.refused['policy: older than two periods'] == 1
+    assert driven.policy(4) != []
+
+
+def test_a_starved_policy_holds_and_comes_back_replanned():
+    driven = Driven(Mode.POLICY)
+    driven.tick(1)
+    driven.policy(1)
+    for k in range(2, 5):
+        driven.tick(k)
+    assert driven.core.mode is Mode.HOLD and 'policy starved' in driven.core.reason
+    epoch = driven.core.epoch
+    driven.policy(5, epoch=epoch - 1)  # the late chunk: proof of life, but never executed
+    assert driven.core.mode is Mode.POLICY and driven.core.epoch == epoch + 1
+    assert 5 not in driven.sources()
+    driven.tick(5)
+    driven.policy(5)
+    assert driven.sources()[5] == 'POLICY'
+
+
+def test_a_starved_policy_comes_back_by_its_status_too():
+    driven = Driven(Mode.POLICY)
+    driven.core.answer_open_tick()
+    driven.tick(1)
+    for _ in range(3):
+        driven.add(driven.core.answer_open_tick())
+        driven.tick(driven.core._now // PERIOD + 1)
+    assert driven.core.mode is Mode.HOLD
+    driven.add(driven.core.on_policy_status(True, '', 'c0ffee'))
+    assert driven.core.mode is Mode.POLICY
+
+
+def test_starvation_stays_in_hold_if_so_configured():
+    driven = Driven(Mode.POLICY, resume_after_starvation=False)
+    driven.tick(1)
+    driven.policy(1)
+    for k in range(2, 5):
+        driven.tick(k)
+    driven.policy(5)
+    assert driven.core.mode is Mode.HOLD
+
+
+def test_the_first_command_after_a_change_has_longer():
+    driven = Driven(Mode.POLICY, first_command_timeout=0.4)
+    for k in range(1, 11):
+        driven.tick(k)
+        assert driven.core.mode is Mode.POLICY
+    driven.tick(12)
+    assert driven.core.mode is Mode.HOLD
+
+
+def test_takeover_between_ticks_begins_at_the_next():
+    driven = Driven(Mode.POLICY)
+    driven.tick(1)
+    driven.policy(1, chunk=9)
+    assert driven.request(Mode.HUMAN, reason='it drops the can')[0]
+    driven.tick(2)
+    driven.policy(2, epoch=1)
+    driven.human(2)
+    assert driven.sources() == {0: 'HOLD', 1: 'POLICY', 2: 'HUMAN'}
+    start, = driven.takeovers()
+    assert (start.start_tick, start.operator, start.source) == (1, 'ann', 'pad')
+    assert (start.reason, start.overruled_chunk) == ('it drops the can', 9)
+    assert (start.checkpoint, start.episode_id) == ('c0ffee', 'e1')
+
+
+@pytest.mark.parametrize(('waiting', 'source'), [(2, 'HUMAN'), (1, 'HOLD'), (None, 'HOLD')])
+def test_a_tick_found_open_at_takeover_is_answered_at_once(waiting, source):
+    driven = Driven(Mode.POLICY)
+    driven.tick(1)
+    driven.policy(1)
+    driven.tick(2)
+    if waiting is not None:
+        driven.human(waiting)
+    driven.request(Mode.HUMAN)
+    assert driven.sources()[2] == source
+    assert driven.core.open_tick is None
+    driven.policy(2)
+    driven.human(2)
+    assert len(driven.executed()) == 3
+
+
+def test_handback_leaves_the_open_tick_to_the_policy():
+    driven = Driven(Mode.POLICY)
+    driven.tick(1)
+    driven.request(Mode.HUMAN)
+    driven.tick(2)
+    driven.human(2)
+    driven.tick(3)
+    assert driven.request(Mode.POLICY)[0]
+    assert driven.core.open_tick == 3 * PERIOD
+    driven.human(3)
+    driven.policy(3, epoch=driven.core.epoch - 1)
+    driven.policy(3)
+    assert driven.sources()[3] == 'POLICY'
+    end = driven.takeovers()[-1]
+    assert (end.end_reason, end.start_tick, end.end_tick) == ('handback', 0, 2)
+
+
+@pytest.mark.parametrize(('episode', 'ready', 'words'), [
+    (None, True, 'needs a running episode'), (Mode.HUMAN, False, 'not ready: loading')])
+def test_handback_is_refused_with_a_reason(episode, ready, words):
+    driven = Driven(episode, policy_ready=ready)
+    accepted, message = driven.request(Mode.POLICY)
+    assert not accepted and words in message
+    assert driven.core.mode is not Mode.POLICY
+
+
+def test_loss_of_the_person_holds_and_nothing_but_a_request_leads_back():
+    driven = Driven(Mode.POLICY)
+    driven.tick(1)
+    driven.request(Mode.HUMAN)
+    driven.tick(2)
+    driven.human(2)
+    for k in range(3, 6):
+        driven.tick(k)
+    assert driven.core.mode is Mode.HOLD and 'teleop lost' in driven.core.reason
+    assert 'teleop lost' in driven.takeovers()[-1].end_reason
+    driven.human(6)
+    driven.policy(6)
+    driven.add(driven.core.on_policy_status(True, '', 'c0ffee'))
+    driven.tick(6)
+    assert driven.core.mode is Mode.HOLD and driven.sources()[6] == 'HOLD'
+    assert driven.request(Mode.POLICY)[0]
+
+
+def test_emergency_stop_is_latched_until_released():
+    driven = Driven(Mode.POLICY)
+    driven.tick(1)
+    driven.request(Mode.ESTOP)
+    assert driven.sources()[1] == 'HOLD'
+    for mode in (Mode.POLICY, Mode.HUMAN):
+        accepted, message = driven.request(mode)
+        assert not accepted and 'requesting HOLD' in message
+    driven.end_episode()
+    driven.run_episode(id_='e2')
+    assert driven.core.mode is Mode.ESTOP
+    assert driven.request(Mode.HOLD) == (True, 'ESTOP to HOLD')
+    assert driven.core.reason == 'emergency stop released'
+
+
+def test_end_of_episode_holds_and_ends_the_takeover():
+    driven = Driven(Mode.POLICY)
+    driven.tick(1)
+    driven.request(Mode.HUMAN)
+    driven.end_episode()
+    assert driven.core.mode is Mode.HOLD
+    assert [t.end_reason for t in driven.takeovers()] == [None, 'episode ended']
+
+
+def test_shutdown_ends_the_takeover():
+    driven = Driven(Mode.POLICY)
+    driven.request(Mode.HUMAN)
+    driven.add(driven.core.shutdown())
+    assert [t.end_reason for t in driven.takeovers()] == [None, 'arbiter shut down']
+
+
+def test_a_demonstration_is_no_takeover():
+    driven = Driven(Mode.HUMAN)
+    driven.tick(1)
+    driven.human(1)
+    assert driven.sources()[1] == 'HUMAN' and driven.takeovers() == []
+
+
+def test_an_episode_already_running_at_the_start_of_the_arbiter_does_not_drive():
+    driven = Driven()
+    driven.core._episode = None
+    driven.tick(0)
+    driven.run_episode()
+    assert driven.core.mode is Mode.HOLD
+    assert driven.request(Mode.POLICY)[0]
+
+
+def test_an_episode_waits_in_hold_for_a_policy_that_is_not_ready():
+    driven = Driven(Mode.POLICY, policy_ready=False)
+    assert driven.core.mode is Mode.HOLD
+    driven.add(driven.core.on_policy_status(True, '', 'abc'))
+    assert driven.core.mode is Mode.POLICY
+
+
+def test_an_invalid_command_holds_its_tick_and_then_the_robot():
+    driven = Driven(Mode.POLICY)
+    driven.tick(1)
+    driven.policy(1)
+    for k in range(2, 6):
+        driven.tick(k)
+        driven.policy(k, positions=[float('nan'), 0.5])
+    held = [record for record in driven.executed() if record.clamped & Clamp.INVALID]
+    assert held and all(np.array_equal(record.sent, HOME) for record in held)
+    assert driven.core.mode is Mode.HOLD
+    assert driven.core.reason == 'policy command invalid: positions: elbow is not finite'
+    driven.policy(6)
+    assert driven.core.mode is Mode.HOLD  # a broken policy is not a starved one
+
+
+def test_requested_and_sent_are_kept_apart():
+    driven = Driven(Mode.POLICY)
+    driven.policy(1, positions=[5.0, 0.5])
+    record = driven.executed()[-1]
+    assert list(record.requested) == [5.0, 0.5]
+    assert record.sent[0] == pytest.approx(0.5 + 4.0 * 0.04)
+    assert record.clamped == Clamp.POSITION | Clamp.VELOCITY
+    assert driven.core.clamped == {'position': 1, 'velocity': 1}
+
+
+def test_a_clock_that_jumps_back_holds_and_starts_anew():
+    driven = Driven(Mode.POLICY)
+    for k in range(1, 5):
+        driven.tick(k)
+        driven.policy(k)
+    driven.tick(1, reset=True)
+    assert driven.core.mode is Mode.HOLD and driven.core.reason == 'clock jumped'
+    assert driven.executed()[-1].stamp_ns == PERIOD
+    driven.tick(2)
+    assert driven.executed()[-1].stamp_ns == 2 * PERIOD
+
+
+def test_a_silent_driver_in_lockstep_is_answered_for_and_then_dropped():
+    driven = Driven(Mode.POLICY, hold_at_once=False)
+    for k in range(1, 4):
+        driven.tick(k)
+        driven.add(driven.core.answer_open_tick())
+    assert driven.sources() == {1: 'HOLD', 2: 'HOLD', 3: 'HOLD'}
+    assert driven.core.mode is Mode.HOLD and driven.core.reason == 'policy silent'
+
+
+def test_a_paced_hold_answers_when_asked():
+    driven = Driven(hold_at_once=False)
+    assert driven.tick(0) == []
+    assert len(driven.add(driven.core.answer_open_tick())) == 1
+    assert driven.add(driven.core.answer_open_tick()) == []
+
+
+def test_a_robot_put_elsewhere_by_the_reset_is_held_there():
+    driven = Driven()
+    driven.tick(0)
+    driven.add(driven.core.on_joints(np.array([-0.5, 0.5])))
+    driven.tick(1)
+    assert driven.executed()[-1].sent[0] == -0.5
+    driven.add(driven.core.on_joints(np.array([-0.45, 0.5])))  # sag is no reason to follow
+    driven.tick(2)
+    assert driven.executed()[-1].sent[0] == -0.5
+
+
+def test_modes_epochs_grow_with_every_transition():
+    driven = Driven(Mode.POLICY)
+    for mode in (Mode.HUMAN, Mode.POLICY, Mode.HOLD, Mode.ESTOP, Mode.HOLD):
+        assert driven.request(mode)[0]
+    changes = driven.changes()
+    assert [change.epoch for change in changes] == list(range(1, len(changes) + 1))
+    assert all(a.mode is b.previous for a, b in zip(changes, changes[1:]))
