@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 
@@ -24,6 +24,13 @@ class Definition:
     name: str
     text: str
     rihs: str
+
+
+class DefinitionSource(Protocol):
+    """Anything that knows definitions by type name."""
+
+    def get(self, name: str) -> Definition:
+        """Return the definition of 'package/msg/Name'."""
 
 
 class Definitions:

@@ -9,9 +9,12 @@ from pathlib import Path
 from struct import Struct
 from typing import Any
 
+import yaml
+
 from lwd_core.episode.definitions import typestore
 from lwd_core.episode.errors import EpisodeError
-from lwd_core.episode.scan import RawMessage, Scan
+from lwd_core.episode.scan import Channel, RawMessage, Scan
+from lwd_core.topics import TopicSpec
 
 _STAMP = {True: Struct('<iI'), False: Struct('>iI')}  # by CDR endianness
 _MAX_BYTES = 1 << 36  # 64 GiB: beyond it is no episode
@@ -45,10 +48,14 @@ class EpisodeBagReader:
         return {channel.topic: self._scan.schemas[channel.schema_id].name
                 for channel in self._scan.channels.values()}
 
-    def channel_ids(self, topic: str) -> frozenset[int]:
-        """Return the channels of a topic (a bag may have several of one topic)."""
-        return frozenset(key for key, channel in self._scan.channels.items()
-                         if channel.topic == topic)
+    def specs(self) -> dict[str, TopicSpec]:
+        """Return type and QoS of every topic met so far."""
+        return {channel.topic: _spec(channel, self._scan.schemas[channel.schema_id].name)
+                for channel in self._scan.channels.values()}
+
+    def definitions(self) -> dict[str, str]:
+        """Return the definition text of every message type met so far."""
+        return {schema.name: schema.text for schema in self._scan.schemas.values()}
 
     def topic_of(self, message: RawMessage) -> str:
         """Return the topic of a message."""
@@ -91,6 +98,15 @@ def header_stamp(data: memoryview) -> int:
 def stamp_ns(stamp: Any) -> int:
     """Return a decoded builtin_interfaces/Time in ns."""
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def _spec(channel: Channel, type_name: str) -> TopicSpec:
+    profiles = yaml.safe_load(channel.metadata.get('offered_qos_profiles') or '[]')
+    qos = profiles[0] if profiles else {}
+    return TopicSpec(
+        channel.topic, type_name, int(qos.get('depth', 10)),
+        reliable=qos.get('reliability') != 'best_effort',
+        latched=qos.get('durability') == 'transient_local')
 
 
 def _map(path: Path) -> memoryview:

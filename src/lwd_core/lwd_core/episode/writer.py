@@ -13,7 +13,7 @@ from typing import Any
 from mcap.writer import CompressionType, Writer
 import yaml
 
-from lwd_core.episode.definitions import Definition, Definitions
+from lwd_core.episode.definitions import Definition, Definitions, DefinitionSource
 from lwd_core.store import fsync_dir, write_atomic
 from lwd_core.topics import TopicSpec
 
@@ -57,7 +57,8 @@ class EpisodeBagWriter:
     the partial file as it is; call `abort`, and recovery makes a bag of what is whole.
     """
 
-    def __init__(self, folder: Path, name: str, definitions: Definitions | None = None) -> None:
+    def __init__(self, folder: Path, name: str,
+                 definitions: DefinitionSource | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f'{name}_0.mcap'
         self.partial = self.path.with_name(self.path.name + PARTIAL)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the messages of an episode say about it: the same account live and after a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from lwd_core import topics
+from lwd_core.episode.meta import EpisodeMeta, OUTCOMES, START_MODES, STOP_REASONS
+from lwd_core.episode.reader import stamp_ns
+from lwd_core.episode.writer import BagFile
+
+IDLE, READY, RUNNING, LABELLING = 0, 2, 3, 4  # lwd_msgs/EpisodeState.phase
+_ENDED = 1  # lwd_msgs/Intervention.event
+
+
+class EpisodeLog:
+    """Accumulates EpisodeMeta from decoded messages, in the order they arrived."""
+
+    # Only these topics are worth decoding while recording.
+    TOPICS = (topics.EPISODE.name, topics.POLICY_CHUNK.name, topics.POLICY_STATUS.name,
+              topics.INTERVENTION.name)
+
+    def __init__(self, meta: EpisodeMeta) -> None:
+        self.meta = replace(meta, checkpoints=list(meta.checkpoints))
+        self._steps: dict[str, int] = {}  # checkpoint digest -> learner step
+        self._interventions: dict[int, dict[str, Any]] = {}
+        self._handlers: dict[str, Callable[[Any], None]] = {
+            topics.EPISODE.name: self._episode, topics.POLICY_CHUNK.name: self._chunk,
+            topics.POLICY_STATUS.name: self._status, topics.INTERVENTION.name: self._intervention,
+        }
+
+    def add(self, topic: str, message: Any) -> None:
+        """Take a decoded message of a topic (relative name); others are ignored."""
+        if handler := self._handlers.get(topic):
+            handler(message)
+
+    @property
+    def ran(self) -> bool:
+        """Say whether the episode got as far as RUNNING."""
+        return self.meta.started_ns > 0
+
+    def finished(self, bag: BagFile, detail: str = '', recovered: bool = False) -> EpisodeMeta:
+        """Return the final account with the closed bag; `detail` is added to the episode's own."""
+        details = '; '.join(filter(None, (self.meta.detail, detail)))
+        counts = {
+            tally.topic: {'type': tally.type, 'count': tally.messages, 'bytes': tally.bytes,
+                          'lost': tally.lost}
+            for tally in bag.topics.values()}
+        return replace(
+            self.meta, detail=details, recovered=recovered, topics=counts,
+            interventions=[self._interventions[key] for key in sorted(self._interventions)],
+            bag={'file': bag.path.name, 'sha256': bag.sha256, 'bytes': bag.bytes})
+
+    def _episode(self, message: Any) -> None:
+        if message.episode_id != self.meta.id:
+            return
+        final = message.phase == IDLE
+        self.meta = replace(
+            self.meta, task=message.task, instruction=message.instruction,
+            start_mode=START_MODES.get(message.start_mode, self.meta.start_mode),
+            outcome=OUTCOMES[message.outcome.value] if final else self.meta.outcome,
+            stop_reason=STOP_REASONS[message.stop_reason], detail=message.detail,
+            substep_scores=[float(score) for score in message.substep_scores],
+            seed=int(message.seed) if message.seed >= 0 else None,
+            time_limit=float(message.time_limit), labelled_by=message.labelled_by,
+            started_ns=stamp_ns(message.started) or self.meta.started_ns,
+            ended_ns=stamp_ns(message.ended) or self.meta.ended_ns)
+
+    def _status(self, message: Any) -> None:
+        if message.checkpoint:
+            self._steps[message.checkpoint] = int(message.checkpoint_step)
+
+    def _chunk(self, message: Any) -> None:
+        known = self.meta.checkpoints
+        if message.shadow or not message.checkpoint:
+            return
+        if not known or known[-1]['digest'] != message.checkpoint:
+            known.append({'digest': message.checkpoint,
+                          'step': self._steps.get(message.checkpoint),
+                          'since_ns': stamp_ns(message.header.stamp)})
+
+    def _intervention(self, message: Any) -> None:
+        if message.episode_id != self.meta.id:
+            return
+        stamp, ended = stamp_ns(message.header.stamp), message.event == _ENDED
+        record = self._interventions.setdefault(int(message.id), {
+            'id': int(message.id), 'start_ns': 0 if ended else stamp, 'end_ns': 0, 'end_tick': 0})
+        record.update(
+            operator=message.operator_name, source=message.source, reason=message.reason,
+            start_tick=int(message.start_tick), checkpoint=message.checkpoint,
+            overruled_chunk=int(message.overruled_chunk), end_reason=message.end_reason)
+        if ended:
+            record.update(end_ns=stamp, end_tick=int(message.end_tick))

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ROS adapter of the recorder: raw subscriptions in, bags and `recorder/status` out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+
+from lwd_core import topics
+from lwd_core.episode.definitions import Definitions
+from lwd_core.params import ParamError
+from lwd_core.robot import RobotSpec
+from lwd_core.ros_params import declare
+from lwd_core.ros_qos import publisher, subscription
+from lwd_core.ros_tick import uses_sim_time
+from lwd_core.store import open_store
+from lwd_core.topics import TopicSpec
+from lwd_logger.config import MIB, RecorderParams
+from lwd_logger.preroll import Received
+from lwd_logger.pump import Pump
+from lwd_logger.recorder import Recorder, Status
+from lwd_logger.spool import Spool
+from lwd_msgs.msg import RecorderStatus, TopicCount
+
+# Deeper than the publishers' queues: the recorder may come late, it must not lose.
+_MIN_DEPTH = 50
+
+
+class RecorderNode(Node):
+    """Records one robot; the executor only queues, a writer thread does the rest."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__('recorder', **kwargs)
+        self.params = declare(self, RecorderParams)
+        robot = _robot(self.params)
+        name = self.params.robot or self.get_namespace().strip('/') or robot.name
+        self._sim_time = uses_sim_time(self)
+        self._status = publisher(self, topics.RECORDER_STATUS)
+        specs = recorded_topics(robot, self.params.raw_cameras)
+        self.recorder = Recorder(
+            name, robot, specs, self.params, self._spool(name), Definitions(),
+            self._publish_status, self._say, 'sim' if self._sim_time else 'wall')
+        self.recorder.recover()
+        self._pump = Pump(
+            self.recorder.handle, self.recorder.tick, self.recorder.lost,
+            lambda error: self._say('error', f'{type(error).__name__}: {error}'),
+            self.params.queue_mib * MIB)
+        self._subscriptions_kept = [self._subscribe(spec) for spec in specs.values()]
+
+    def close(self) -> None:
+        """Write what is queued, close the bag that is open."""
+        self._pump.stop()
+        self.recorder.shut_down()
+
+    def _spool(self, name: str) -> Spool:
+        if not self.params.store:
+            raise ParamError("parameter store: '' refused, must name the store's folder")
+        store = open_store(self.params.store)
+        path = Path(self.params.spool).expanduser() if self.params.spool else (
+            store.local('episodes').parent / '.spool' / name)
+        return Spool(path, store, self._say)
+
+    def _subscribe(self, spec: TopicSpec) -> Any:
+        deep = replace(spec, depth=max(spec.depth, _MIN_DEPTH))
+        events = SubscriptionEventCallbacks(incompatible_qos=partial(self._incompatible, spec))
+        return subscription(self, deep, _with_info(self._received, spec.name), raw=True,
+                            event_callbacks=events)
+
+    def _received(self, topic: str, data: bytes, info: Any) -> None:
+        now = self.get_clock().now().nanoseconds
+        sequence = info.get('publication_sequence_number') or 0
+        # Under simulated time the middleware's wall stamps would mean nothing in the bag.
+        publish_ns = now if self._sim_time else info.get('source_timestamp') or now
+        self._pump.put(Received(topic, data, now, publish_ns, sequence))
+
+    def _incompatible(self, spec: TopicSpec, event: Any) -> None:
+        self._say('error', f'{spec.name}: a publisher offers an incompatible QoS '
+                           f'({event.last_policy_kind}): nothing of it is recorded')
+
+    def _publish_status(self, status: Status) -> None:
+        message = RecorderStatus(
+            state=int(status.state), episode_id=status.episode_id,
+            last_episode_id=status.last_episode_id, reason=status.reason,
+            messages=status.messages, bytes=status.bytes, lost_total=status.lost_total,
+            episodes_written=status.episodes_written, disk_free=status.disk_free,
+            topics=[TopicCount(topic=t.topic, messages=t.messages, bytes=t.bytes, lost=t.lost)
+                    for t in status.topics])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._status.publish(message)
+
+    def _say(self, level: str, text: str) -> None:
+        logger = self.get_logger()
+        # One call site each: rclpy refuses another severity from the same line.
+        if level == 'error':
+            logger.error(text)
+        elif level == 'warning':
+            logger.warning(text)
+        else:
+            logger.info(text)
+
+
+def recorded_topics(robot: RobotSpec, raw_cameras: tuple[str, ...] = ()) -> dict[str, TopicSpec]:
+    """Return what goes into this robot's bags, by relative name."""
+    unknown = sorted(set(raw_cameras) - set(robot.camera_names))
+    if unknown:
+        raise ParamError(f'parameter raw_cameras: {unknown[0]!r} refused, the robot has '
+                         f'{", ".join(robot.camera_names) or "no cameras"}')
+    compressed = tuple(name for name in robot.camera_names if name not in raw_cameras)
+    specs = (*(topics.camera_raw(name) for name in raw_cameras),
+             *topics.robot_topics(compressed, robot.command_interface))
+    return {spec.name: spec for spec in specs}
+
+
+def _robot(params: RecorderParams) -> RobotSpec:
+    if not params.robot_file:
+        raise ParamError("parameter robot_file: '' refused, must name a robot file")
+    return RobotSpec.from_yaml(params.robot_file)
+
+
+def _with_info(received: Any, topic: str) -> Any:
+    """Return a callback of two arguments: rclpy passes the message info only to those."""
+    def callback(data: bytes, info: Any) -> None:
+        received(topic, data, info)
+    return callback
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the recorder until it is interrupted."""
+    rclpy.init(args=args)
+    node = RecorderNode()
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        node.close()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+if __name__ == '__main__':
+    main()

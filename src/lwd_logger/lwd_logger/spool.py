@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The folder bags are written in, and their way from there into the store.
+
+<spool>/<episode_id>/   <episode_id>_0.mcap.partial, then .mcap   metadata.yaml
+opened.json while it is being written, episode.json when it is complete
+<spool>/broken/         what held not one whole message
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+import shutil
+
+from lwd_core.episode.errors import EpisodeError
+from lwd_core.episode.meta import EpisodeMeta, META
+from lwd_core.episode.recover import recover
+from lwd_core.episode.writer import PARTIAL
+from lwd_core.store import Store, StoreError, write_atomic
+
+OPENED = 'opened.json'
+BROKEN = 'broken'
+Log = Callable[[str, str], None]  # level ('info', 'warning', 'error'), text
+
+
+class SpoolError(RuntimeError):
+    """The spool cannot be used."""
+
+
+class Spool:
+    """One recorder's spool; a second recorder of the same robot is refused."""
+
+    def __init__(self, path: Path, store: Store, log: Log) -> None:
+        self.path = path
+        self._store = store
+        self._log = log
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock = open(path / '.lock', 'w')
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise SpoolError(f'spool {path} is in use by another recorder: two recorders for one '
+                             'robot; stop one, or give it another `spool`') from error
+
+    def close(self) -> None:
+        """Let another recorder have the spool."""
+        self._lock.close()
+
+    def disk_free(self) -> int:
+        """Return the bytes free for bags."""
+        return shutil.disk_usage(self.path).free
+
+    def folder(self, episode_id: str) -> Path:
+        """Return the folder an episode is written in."""
+        return self.path / episode_id
+
+    def open(self, opened: EpisodeMeta) -> Path:
+        """Prepare the folder of a new episode, with what recovery needs to know."""
+        folder = self.folder(opened.id)
+        if folder.exists():
+            self._move_aside(folder, 'an episode of this name is being recorded again')
+        folder.mkdir()
+        write_atomic(folder / OPENED, opened.to_json())
+        return folder
+
+    def complete(self, meta: EpisodeMeta) -> None:
+        """Make the episode exist: its bag is closed and durable."""
+        folder = self.folder(meta.id)
+        meta.write(folder)
+        (folder / OPENED).unlink(missing_ok=True)
+
+    def drop(self, episode_id: str) -> None:
+        """Remove an episode that never ran."""
+        shutil.rmtree(self.folder(episode_id), ignore_errors=True)
+
+    def hand_over(self) -> list[EpisodeMeta]:
+        """Move every complete episode into the store; return those that arrived.
+
+        What the store does not take stays and is tried again by the next call.
+        """
+        arrived = []
+        for folder in self._folders():
+            if (folder / META).is_file() and (meta := self._hand_over(folder)):
+                arrived.append(meta)
+        return arrived
+
+    def recover(self, fallback: EpisodeMeta) -> None:
+        """Complete what an earlier recorder left behind; move aside what holds nothing.
+
+        fallback: what to assume of an episode whose opened.json is lost.
+        """
+        for folder in self._folders():
+            if (folder / META).is_file():
+                continue
+            try:
+                self._recover(folder, fallback)
+            except (OSError, EpisodeError) as error:
+                self._log('error', f'{folder.name}: not recovered yet, nothing is lost: {error}')
+
+    def _recover(self, folder: Path, fallback: EpisodeMeta) -> None:
+        found = recover(folder, _opened(folder, fallback))
+        if found is None:
+            self._move_aside(folder, 'it holds not one whole message')
+            return
+        (folder / OPENED).unlink(missing_ok=True)
+        loss = f'; lost what followed: {found.lost}' if found.lost else '; nothing was lost'
+        self._log('warning', f'{folder.name}: recovered {found.messages} messages of an episode '
+                             f'that was not closed, outcome {found.meta.outcome}{loss}')
+
+    def _hand_over(self, folder: Path) -> EpisodeMeta | None:
+        try:
+            meta = EpisodeMeta.read(folder)
+            for leftover in (OPENED, f'{meta.id}_0.mcap{PARTIAL}'):
+                (folder / leftover).unlink(missing_ok=True)
+            self._store.put_dir(folder, meta.store_path, META, move=True)
+            return meta
+        except EpisodeError as error:
+            self._move_aside(folder, str(error))
+        except (OSError, StoreError) as error:
+            self._log('error', f'{folder.name}: the store did not take it, kept in {folder}, next '
+                               f'try follows: {error}')
+        return None
+
+    def _move_aside(self, folder: Path, why: str) -> None:
+        target = self.path / BROKEN / folder.name
+        target.parent.mkdir(exist_ok=True)
+        number = 1
+        while target.exists():
+            target = target.with_name(f'{folder.name}.{number}')
+            number += 1
+        os.replace(folder, target)
+        self._log('error', f'{folder.name}: moved aside to {target}: {why}')
+
+    def _folders(self) -> Iterator[Path]:
+        for path in sorted(self.path.iterdir()):
+            if path.is_dir() and path.name != BROKEN and not path.name.startswith('.'):
+                yield path
+
+
+def _opened(folder: Path, fallback: EpisodeMeta) -> EpisodeMeta:
+    with contextlib.suppress(OSError, EpisodeError):
+        return EpisodeMeta.from_json((folder / OPENED).read_bytes(), str(folder))
+    return EpisodeMeta(**{**vars(fallback), 'id': folder.name})

@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One bag per episode, from READY to IDLE, whatever happens in between."""
+
+import errno
+import os
+from pathlib import Path
+import sys
+
+import numpy as np
+import pytest
+
+from lwd_core.episode import EpisodeBagReader, list_episodes, read_episode, read_meta
+from lwd_core.episode.synthetic import Recipe, START_NS
+from lwd_core.observation import ObservationSpec
+from lwd_core.store import FolderStore, StoreError
+from lwd_logger.loss import LossCounter
+from lwd_logger.preroll import PreRoll, Received
+from lwd_logger.recorder import State
+from lwd_logger.spool import Spool, SpoolError
+
+sys.path.insert(0, str(Path(__file__).parent))
+from support import Bench, ends, MESSAGES, ROBOT, SPECS, state_message
+
+STATE = ObservationSpec.for_robot(ROBOT, 'state')
+
+
+@pytest.fixture
+def bench(tmp_path):
+    bench = Bench(tmp_path)
+    yield bench
+    bench.spool.close()
+
+
+def stored(bench, **kwargs):
+    path, = list_episodes(bench.store)
+    return path, read_meta(bench.store, path)
+
+
+def test_an_episode_is_recorded_from_ready_to_idle_and_handed_to_the_store(bench):
+    bench.play(human=(5, 9))
+    assert bench.states == ['RECORDING', 'CLOSING', 'IDLE']
+    path, meta = stored(bench)
+    assert path == 'episodes/sim/2026-01-02/ep-0001'
+    assert bench.store.children(path) == ['ep-0001_0.mcap', 'episode.json', 'metadata.yaml']
+    assert (meta.outcome, meta.task, meta.seed) == ('success', 'place', 0)
+    assert meta.checkpoints == [{'digest': 'c' * 64, 'step': None, 'since_ns': START_NS}]
+    assert meta.topics['/sim/joint_states']['count'] == 25
+    data = read_episode(bench.store.local(path), ROBOT, STATE)
+    assert len(data) == 20 and sorted(set(data.source)) == [1, 2]
+    assert bench.reports[-1].last_episode_id == 'ep-0001'
+    assert bench.reports[-1].episodes_written == 1
+    assert os.listdir(bench.spool.path) == ['.lock']
+
+
+def test_recording_is_reported_at_once_when_the_episode_is_ready(bench):
+    bench.play(until=lambda topic, message: topic != 'episode')
+    report, = bench.reports
+    assert report.state is State.RECORDING and report.episode_id == 'ep-0001'
+
+
+def test_nothing_half_is_visible_while_recording(bench):
+    bench.play(until=ends)
+    assert bench.store.list() == []
+    assert sorted(os.listdir(bench.spool.folder('ep-0001'))) == [
+        'ep-0001_0.mcap.partial', 'opened.json']
+
+
+def test_latched_state_and_the_pre_roll_from_before_are_in_the_bag(tmp_path):
+    bench = Bench(tmp_path, pre_roll=0.1)
+    bench.feed('policy/status', state_message(checkpoint='c' * 64, checkpoint_step=7), 1)
+    for tick in range(10):
+        log_ns = START_NS - (20 - tick) * ROBOT.period_ns
+        bench.feed('joint_states', MESSAGES.make(
+            'sensor_msgs/msg/JointState', header=MESSAGES.header(log_ns),
+            name=list(ROBOT.joint_names), position=np.zeros(14)), log_ns)
+    bench.play()
+    path, meta = stored(bench)
+    assert meta.checkpoints[0]['step'] == 7
+    assert meta.topics['/sim/policy/status']['count'] == 1
+    assert meta.topics['/sim/joint_states']['count'] == 25 + 3  # 0.1 s: ticks 7, 8 and 9
+    bench.spool.close()
+
+
+def test_latched_state_that_changed_during_an_episode_is_in_the_next_bag_at_its_beginning(bench):
+    bench.play(id='ep-1', until=ends)
+    bench.feed('policy/status', state_message(checkpoint='d' * 64, checkpoint_step=9), 1)
+    bench.play(id='ep-2', checkpoint='d' * 64)
+    path, = (path for path in list_episodes(bench.store) if path.endswith('ep-2'))
+    meta = read_meta(bench.store, path)
+    assert meta.checkpoints[0]['step'] == 9
+    raw = EpisodeBagReader(bench.store.local(path) / meta.bag['file']).raw()
+    assert raw[0].log_ns == min(message.log_ns for message in raw) > 1
+
+
+def test_interventions_are_in_the_account(bench):
+    def takeover(event, tick, **fields):
+        stamp = START_NS + tick * ROBOT.period_ns
+        bench.feed('intervention', MESSAGES.make(
+            'lwd_msgs/msg/Intervention', header=MESSAGES.header(stamp), event=event, id=3,
+            episode_id='ep-0001', operator_name='ann', source='leader', reason='stuck',
+            start_tick=5, **fields), stamp)
+
+    bench.play(until=ends)
+    takeover(0, 5)
+    takeover(1, 9, end_tick=9, end_reason='handback')
+    bench.play(until=lambda *_: False)
+    record, = stored(bench)[1].interventions
+    assert (record['start_tick'], record['end_tick'], record['end_reason']) == (5, 9, 'handback')
+    assert record['end_ns'] - record['start_ns'] == 4 * ROBOT.period_ns
+
+
+def test_two_episodes_give_two_bags(bench):
+    for number in (1, 2):
+        bench.play(id=f'ep-{number}')
+    assert [path.split('/')[-1] for path in list_episodes(bench.store)] == ['ep-1', 'ep-2']
+
+
+def test_an_episode_whose_end_was_missed_is_kept_unlabelled(bench):
+    bench.play(id='ep-1', until=ends)
+    bench.play(id='ep-2')
+    metas = [read_meta(bench.store, path) for path in list_episodes(bench.store)]
+    assert [meta.outcome for meta in metas] == ['unlabelled', 'success']
+    assert 'followed without its end' in metas[0].detail
+
+
+def test_an_episode_that_never_ran_leaves_nothing(bench):
+    bench.play(until=lambda topic, message: topic == 'episode' and message.phase == 3)
+    bench.feed('episode', MESSAGES.make(
+        'lwd_msgs/msg/EpisodeState', episode_id='ep-0001', phase=0), START_NS)
+    assert bench.store.list() == [] and os.listdir(bench.spool.path) == ['.lock']
+    assert bench.reports[-1].state is State.IDLE
+
+
+def test_a_recorder_that_is_stopped_keeps_the_episode_unlabelled(bench):
+    bench.play(until=ends)
+    bench.recorder.shut_down()
+    meta = stored(bench)[1]
+    assert meta.outcome == 'unlabelled' and 'was stopped' in meta.detail
+
+
+@pytest.mark.parametrize('bad', ['../../etc', '', 'a/b', 'x' * 200])
+def test_an_episode_id_that_is_no_file_name_is_refused(bench, bad):
+    bench.play(id=bad)
+    assert bench.reports[0].state is State.FAULT and 'refused' in bench.reports[0].reason
+    assert bench.store.list() == []
+
+
+def test_losses_are_counted_by_topic_from_sequence_numbers(bench):
+    bench.play(until=ends)
+    header = MESSAGES.header(START_NS)
+    for sequence in (4, 5, 9, 10, 1, 2):
+        bench.feed('joint_states', MESSAGES.make('sensor_msgs/msg/JointState', header=header),
+                   START_NS, sequence)
+    bench.recorder.lost('joint_states', 2)
+    status = bench.recorder.status()
+    assert status.lost_total == 5
+    assert {t.topic: t.lost for t in status.topics}['/sim/joint_states'] == 5
+
+
+def test_low_disk_warns_and_then_refuses_new_episodes(tmp_path, monkeypatch):
+    bench = Bench(tmp_path, disk_warn_mib=100, disk_stop_mib=10)
+    free = 50 << 20
+    monkeypatch.setattr(bench.spool, 'disk_free', lambda: free)
+    bench.recorder.tick()
+    assert '50 MiB free' in bench.said('warning')[0]
+    bench.play(id='ep-1')
+    free = 5 << 20
+    bench.play(id='ep-2')
+    fault = bench.reports[-1]
+    assert fault.state is State.FAULT and '5 MiB free' in fault.reason and '10 MiB' in fault.reason
+    free = 50 << 20
+    bench.play(id='ep-3')
+    assert [path.split('/')[-1] for path in list_episodes(bench.store)] == ['ep-1', 'ep-3']
+    assert bench.reports[-1].state is State.IDLE
+    bench.spool.close()
+
+
+def test_a_disk_full_in_the_middle_is_a_fault_and_loses_nothing_written(bench, monkeypatch):
+    bench.play(until=lambda topic, message: topic == 'executed_action' and message.tick == 10)
+    bench.recorder._flush()
+    writer = bench.recorder._open.writer
+    written = writer.messages
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(writer._file, 'write', full)
+    monkeypatch.setattr('lwd_core.episode.writer._HashedFile.__init__', full)
+    bench.now = 5.0
+    bench.feed('joint_states', MESSAGES.make('sensor_msgs/msg/JointState'), START_NS)
+    bench.recorder.tick()
+    assert bench.reports[-1].state is State.FAULT
+    assert 'No space left' in bench.reports[-1].reason
+    idle = dict(episode_id='ep-0001', phase=0)
+    bench.feed('episode', MESSAGES.make('lwd_msgs/msg/EpisodeState', **idle), START_NS)
+    assert bench.store.list() == [], 'no half episode'
+    monkeypatch.undo()
+    bench.spool.close()
+    again = Bench(bench.spool.path.parent, store=bench.store)
+    again.recorder.recover()
+    path, meta = stored(again)
+    assert meta.recovered and meta.outcome == 'unlabelled'
+    assert len(EpisodeBagReader(again.store.local(path) / meta.bag['file']).raw()) == written
+    again.play(id='ep-2')
+    assert len(list_episodes(again.store)) == 2, 'the recorder goes on'
+    again.spool.close()
+
+
+def test_what_a_killed_recorder_left_is_recovered_at_the_next_start(tmp_path):
+    killed = Bench(tmp_path)
+    killed.play(until=ends)
+    killed.recorder._flush()
+    written = killed.recorder._open.writer.messages
+    killed.spool.close()  # what the kernel does for a killed process
+    empty = tmp_path / 'spool' / 'ep-0'
+    empty.mkdir()
+    (empty / 'ep-0_0.mcap.partial').write_bytes(b'\x89MCAP0\r\n')
+    bench = Bench(tmp_path)
+    bench.recorder.recover()
+    meta = stored(bench)[1]
+    assert meta.recovered and meta.topics['/sim/executed_action']['count'] == 25
+    assert f'recovered {written} messages' in bench.said('warning')[0]
+    assert 'moved aside' in bench.said('error')[0] and 'ep-0' in bench.said('error')[0]
+    assert (tmp_path / 'spool/broken/ep-0').is_dir()
+    bench.spool.close()
+
+
+class AwayStore(FolderStore):
+    """A store that cannot be reached until it is back."""
+
+    away = True
+
+    def put_dir(self, *arguments, **options):
+        if self.away:
+            raise StoreError('no route to store')
+        super().put_dir(*arguments, **options)
+
+
+def test_a_store_that_is_away_blocks_nothing_and_gets_all_when_it_is_back(tmp_path):
+    store = AwayStore(tmp_path / 'store')
+    bench = Bench(tmp_path, store=store)
+    for number in (1, 2):
+        bench.play(id=f'ep-{number}')
+    assert list_episodes(store) == [] and 'no route' in bench.said('error')[0]
+    assert bench.reports[-1].state is State.IDLE
+    store.away = False
+    bench.now += 60.0
+    bench.recorder.tick()
+    assert len(list_episodes(store)) == 2
+    bench.spool.close()
+
+
+def test_a_second_recorder_of_one_robot_is_refused(bench):
+    with pytest.raises(SpoolError, match='two recorders for one robot'):
+        Spool(bench.spool.path, bench.store, print)
+
+
+def test_a_damaged_message_is_refused_and_the_rest_recorded(bench):
+    with pytest.raises(Exception, match='episode: not a lwd_msgs/msg/EpisodeState'):
+        bench.recorder.handle(Received('episode', b'\x00\x01\x00\x00\x01', 0, 0, 0))
+    bench.play()
+    assert len(list_episodes(bench.store)) == 1
+
+
+def test_the_account_is_the_same_live_and_recovered(tmp_path):
+    """The recovered account of a bag that was whole equals the one written live."""
+    live = Bench(tmp_path / 'live')
+    live.play()
+    killed = Bench(tmp_path / 'killed')
+    killed.recorder._close = lambda detail='': None  # killed between the last message and closing
+    killed.play()
+    killed.recorder._flush()
+    killed.spool.close()
+    again = Bench(tmp_path / 'killed')
+    again.recorder.recover()
+    a, b = stored(live)[1], stored(again)[1]
+    for name in ('outcome', 'stop_reason', 'started_ns', 'ended_ns', 'checkpoints', 'topics',
+                 'instruction', 'seed'):
+        assert getattr(a, name) == getattr(b, name), name
+    live.spool.close()
+    again.spool.close()
+
+
+def test_a_clock_that_jumps_back_empties_the_pre_roll():
+    ring = PreRoll(10**9, 10**6, SPECS)
+    for log_ns in (100, 200, 300, 50):
+        ring.add(Received('joint_states', b'x', log_ns, 0, 0))
+    assert [message.log_ns for message in ring.drain(60)] == [50]
+
+
+def test_the_pre_roll_is_bounded_in_bytes():
+    ring = PreRoll(10**9, 25, SPECS)
+    for log_ns in range(9):
+        ring.add(Received('joint_states', b'x' * 10, log_ns, 0, 0))
+    assert [message.log_ns for message in ring.drain(60)] == [7, 8]
+
+
+def test_a_restarted_publisher_is_no_loss():
+    losses = LossCounter()
+    assert [losses.arrived('a', n) for n in (7, 8, 1, 2, 5, None)] == [0, 0, 0, 0, 2, 0]
+    assert losses.take() == {'a': 2} and losses.take() == {} and losses.total == 2
+
+
+def test_a_recipe_that_is_cut_short_has_every_tick(bench):
+    bench.play(Recipe(ticks=3))
+    assert len(read_episode(bench.store.local(stored(bench)[0]), ROBOT, STATE)) == 3

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recorder as a ROS node: a robot's messages over DDS become an episode in the store."""
+
+from pathlib import Path
+import sys
+import threading
+import time
+
+import pytest
+
+rclpy = pytest.importorskip('rclpy')
+
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.serialization import deserialize_message  # noqa: E402
+
+from lwd_core import topics  # noqa: E402
+from lwd_core.episode import EpisodeBagReader, list_episodes, read_episode, read_meta  # noqa: E402
+from lwd_core.episode.synthetic import Recipe  # noqa: E402
+from lwd_core.observation import ObservationSpec  # noqa: E402
+from lwd_core.ros_qos import interface_class, publisher, subscription  # noqa: E402
+from lwd_core.store import FolderStore  # noqa: E402
+from lwd_logger.recorder_node import RecorderNode  # noqa: E402
+from lwd_msgs.msg import RecorderStatus  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).parent))
+from support import MESSAGES, ROBOT, ROOT, script, SPECS  # noqa: E402
+
+TIMEOUT = 30.0
+
+
+def wait_for(condition, what):
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline, f'no {what} within {TIMEOUT} s'
+        time.sleep(0.005)
+
+
+class Robot:
+    """Publishes a synthetic episode as a real robot's nodes would."""
+
+    def __init__(self, node):
+        self.statuses = []
+        self.publishers = {name: publisher(node, spec) for name, spec in SPECS.items()}
+        self._listener = subscription(node, topics.RECORDER_STATUS, self.statuses.append)
+
+    def publish(self, topic, message):
+        ros_type = interface_class(SPECS[topic].type)
+        self.publishers[topic].publish(
+            deserialize_message(MESSAGES.serialize(message), ros_type))
+
+    def wait_until_heard(self):
+        wait_for(lambda: self.statuses and all(
+            p.get_subscription_count() for p in self.publishers.values()), 'recorder')
+
+    def run(self, recipe):
+        """Publish the episode; READY waits for the recorder, as the episode machine does."""
+        count = 0
+        for _, topic, message in script(ROBOT, recipe, MESSAGES):
+            self.publish(topic, message)
+            count += 1
+            if topic == 'episode' and message.phase == 2:
+                wait_for(lambda: self.statuses[-1].state == RecorderStatus.RECORDING
+                         and self.statuses[-1].episode_id == recipe.id, 'RECORDING')
+            time.sleep(0.002)  # far faster than a robot, slow enough for best effort
+        return count
+
+
+@pytest.fixture
+def graph(tmp_path, monkeypatch):
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    context = rclpy.Context()
+    context.init(domain_id=52)
+    nodes = []
+
+    def start():
+        node = RecorderNode(context=context, namespace='/sim', parameter_overrides=[
+            Parameter('robot_file', value=str(ROOT / 'config/robots/sim.yaml')),
+            Parameter('store', value=str(tmp_path / 'store')),
+            Parameter('disk_stop_mib', value=1), Parameter('disk_warn_mib', value=1)])
+        nodes.append(node)
+        return node
+
+    executor = SingleThreadedExecutor(context=context)
+    recorder = start()
+    helper = rclpy.create_node('fake_robot', context=context, namespace='/sim')
+    for node in (recorder, helper):
+        executor.add_node(node)
+    thread = threading.Thread(target=executor.spin)
+    thread.start()
+    yield Robot(helper), FolderStore(tmp_path / 'store')
+    executor.shutdown()
+    thread.join()
+    recorder.close()
+    context.try_shutdown()
+
+
+def test_two_episodes_over_dds_are_two_bags_without_a_loss(graph):
+    robot, store = graph
+    robot.wait_until_heard()
+    for number in (1, 2):
+        recipe = Recipe(id=f'ep-{number}', ticks=40, human=(10, 20), seed=number)
+        count = robot.run(recipe)
+        wait_for(lambda: robot.statuses[-1].last_episode_id == recipe.id, 'hand-over')  # noqa: B023
+        path = list_episodes(store)[-1]
+        meta = read_meta(store, path)
+        assert (meta.id, meta.outcome, meta.robot) == (recipe.id, 'success', 'sim')
+        assert sum(topic['lost'] for topic in meta.topics.values()) == 0
+        messages = EpisodeBagReader(store.local(path) / meta.bag['file']).raw()
+        assert len(messages) >= count
+        data = read_episode(store.local(path), ROBOT, ObservationSpec.for_robot(ROBOT, 'state'))
+        assert len(data) == 40 and list(data.source[9:21]) == [1] + [2] * 10 + [1]
+        assert data.dropped == data.substituted == 0
+    status = robot.statuses[-1]
+    assert (status.state, status.episodes_written, status.lost_total) == (RecorderStatus.IDLE, 2, 0)
+
+
+def test_parameters_that_make_no_sense_are_refused(tmp_path):
+    context = rclpy.Context()
+    context.init(domain_id=52)
+    try:
+        for name, value, text in (
+                ('robot_file', '', 'robot_file'), ('store', '', 'store'),
+                ('queue_mib', 0, 'queue_mib: 0'), ('raw_cameras', ['tail'], "'tail' refused")):
+            values = {'robot_file': str(ROOT / 'config/robots/sim.yaml'),
+                      'store': str(tmp_path), name: value}
+            with pytest.raises(Exception, match=text):
+                RecorderNode(context=context, namespace='/sim', parameter_overrides=[
+                    Parameter(key, value=value) for key, value in values.items()])
+    finally:
+        context.try_shutdown()
