@@ -3,7 +3,7 @@
 One process, several nodes, one executor: what the graph says shares a process.
 
 Each `--node` is a JSON object as `graph.command.compose_arguments` writes it. The module of each
-executable offers `build_node(**arguments_of_Node)`.
+executable offers `build_node(**arguments_of_Node)`, or defines exactly one Node class.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from importlib import import_module
 import json
 from pathlib import Path
 import tempfile
+from types import ModuleType
 from typing import Any
 
 import rclpy
@@ -35,8 +36,17 @@ def node_arguments(described: dict[str, Any], folder: Path, remaps: list[str]) -
 def build(described: dict[str, Any], folder: Path, remaps: list[str]) -> Node:
     """Make one node of the process."""
     module = import_module(f"{described['package']}.{described['executable']}")
-    return module.build_node(cli_args=node_arguments(described, folder, remaps),
-                             use_global_arguments=False)
+    make = getattr(module, 'build_node', None) or _node_class(module)
+    return make(cli_args=node_arguments(described, folder, remaps), use_global_arguments=False)
+
+
+def _node_class(module: ModuleType) -> type[Node]:
+    found = [value for value in vars(module).values() if isinstance(value, type)
+             and issubclass(value, Node) and value.__module__ == module.__name__]
+    if len(found) != 1:
+        raise TypeError(f'{module.__name__} defines {len(found)} Node classes and no build_node: '
+                        'it cannot share a process')
+    return found[0]
 
 
 def main(args: list[str] | None = None) -> None:
@@ -58,6 +68,7 @@ def main(args: list[str] | None = None) -> None:
                 executor.spin()
         finally:
             for node in nodes:
+                getattr(node, 'close', lambda: None)()
                 node.destroy_node()
             rclpy.try_shutdown()
 

@@ -16,7 +16,7 @@ def success_bars(success: Mapping[str, Any]) -> str:
     """Return success by checkpoint: all starts, then task by task, with 95 % intervals."""
     tasks = list(next(iter(success.values()))['tasks'])
     groups = ['all tasks', *tasks] if len(tasks) > 1 else tasks
-    chart = Chart((-0.5, len(groups) - 0.5), (0.0, 1.0), width=640, height=270)
+    chart = Chart((-0.5, len(groups) - 0.5), (0.0, 1.0))
     for place, group in enumerate(groups):
         for index, (policy, row) in enumerate(success.items()):
             cell = row if group == 'all tasks' else row['tasks'].get(group)
@@ -61,7 +61,7 @@ def takeovers(deployed: Sequence[EpisodeMeta]) -> str:
 
 
 def curves(rows: Sequence[Mapping[str, Any]], names: Mapping[str, tuple[str, str]],
-           y_range: tuple[float, float] | None = None) -> str:
+           y_range: tuple[float, float] | None = None, width: int = 520) -> str:
     """Return learner metrics over learner steps; names maps a metric to (title, colour)."""
     shown = {key: [row.get(key) for row in rows] for key in names}
     known = [value for column in shown.values() for value in column if value is not None]
@@ -69,7 +69,7 @@ def curves(rows: Sequence[Mapping[str, Any]], names: Mapping[str, tuple[str, str
         return '<p class="empty">No data: the learner reported fewer than two steps.</p>'
     steps = [row['step'] for row in rows]
     top = max(known) * 1.05 or 1.0
-    chart = Chart((steps[0], steps[-1]), y_range or (min(0.0, *known), top), width=460, height=210,
+    chart = Chart((steps[0], steps[-1]), y_range or (min(0.0, *known), top), width=width,
                   x_label='learner step')
     for key, (title, colour) in names.items():
         chart.line(Series(title, steps, shown[key], colour, 1.8))
@@ -102,7 +102,7 @@ def latency(rows: Sequence[Mapping[str, Any]]) -> str:
     if len(known) < 2:
         return '<p class="empty">No data: the policy nodes reported no latency.</p>'
     top = max(1e3 * row['latency_p99'] for row in known)
-    chart = Chart((0.0, max(row['t'] for row in known)), (0.0, top * 1.1), width=460, height=210,
+    chart = Chart((0.0, max(row['t'] for row in known)), (0.0, top * 1.1),
                   x_label='s of deployment', y_label='ms')
     for index, robot in enumerate(sorted({row['robot'] for row in known})):
         own = [row for row in known if row['robot'] == robot]

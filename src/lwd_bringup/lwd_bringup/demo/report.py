@@ -15,6 +15,7 @@ from lwd_bringup.demo.svg import COLOURS
 from lwd_core.episode.meta import EpisodeMeta
 from lwd_core.store import write_atomic
 
+NARROW = 350  # px
 RECENT = 20  # episodes in the first and last takeover figures
 PHASES = {'demonstrate': 'demonstrations', 'sft': 'behaviour cloning', 'deploy': 'deploy and learn',
           'dagger': 'HG-DAgger', 'evaluate': 'evaluation', 'illustrate': 'pictures'}
@@ -48,10 +49,10 @@ def make_figures(state: DemoState, summary: Mapping[str, Any], deployed: Sequenc
         'success': charts.success_bars(summary['success']),
         'learning': charts.success_over_time(deployed),
         'takeovers': charts.takeovers(deployed),
-        'loss_value': charts.curves(curve, losses),
-        'loss_critic': charts.curves(curve, critic),
+        'loss_value': charts.curves(curve, losses, width=NARROW),
+        'loss_critic': charts.curves(curve, critic, width=NARROW),
         'q_by_source': charts.curves(curve, worth, (0.0, 1.0)),
-        'quantile': charts.curves(curve, quantile, (0.0, 1.0)),
+        'quantile': charts.curves(curve, quantile, (0.0, 1.0), NARROW),
         'ticks': charts.timing(state.timing),
         'latency': charts.latency(state.timing),
     }
@@ -123,13 +124,13 @@ def _cards(summary: Mapping[str, Any], deployed: Sequence[EpisodeMeta]) -> str:
         first, last = counts[:RECENT], counts[-RECENT:]
         cards.append(_card(
             'Takeovers an episode',
-            f'{sum(first) / len(first):.2f} &rarr; {sum(last) / len(last):.2f}',
+            f'{sum(first) / len(first):.1f} &rarr; {sum(last) / len(last):.1f}',
             f'first and last {min(RECENT, len(counts))} of {len(counts)} episodes',
             COLOURS['human']))
     points = summary['checkpoints']
     cards.append(_card('Checkpoints', f"{points['published']}",
                        f"published; {points['loaded']} loads by robots", COLOURS['soft']))
-    cards.append(_card('Late ticks, lost messages',
+    cards.append(_card('Late ticks, losses',
                        f"{summary['late_ticks']}, {summary['lost_messages']}",
                        f"in {summary['wall_s'] / 60:.1f} minutes", COLOURS['soft']))
     return f'<div class="cards">{"".join(cards)}</div>'

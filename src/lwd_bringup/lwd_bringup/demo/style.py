@@ -17,7 +17,7 @@ h3 { font-size: 13px; font-weight: 600; margin: 0 0 8px; color: var(--ink); }
   border-radius: 8px; padding: 14px 16px 12px; }
 .card h3 { color: var(--soft); font-weight: 550; margin: 0; }
 .card p { margin: 0; color: var(--soft); font-size: 12.5px; }
-.value { font-size: 30px; font-weight: 640; letter-spacing: -.02em; white-space: nowrap;
+.value { font-size: 27px; font-weight: 640; letter-spacing: -.02em; white-space: nowrap;
   font-variant-numeric: tabular-nums; }
 .value small { font-size: 17px; font-weight: 500; margin-left: 1px; color: var(--soft); }
 section { display: grid; gap: 16px; }

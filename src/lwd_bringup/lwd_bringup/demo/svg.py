@@ -30,8 +30,8 @@ class Chart:
 
     x_range: tuple[float, float]
     y_range: tuple[float, float]
-    width: int = 620
-    height: int = 240
+    width: int = 520
+    height: int = 230
     x_label: str = ''
     y_label: str = ''
     marks: list[str] = field(default_factory=list)
@@ -117,8 +117,8 @@ class Chart:
                 parts.append(f'<text x="{self.x(value):.1f}" y="{self.height - BOTTOM + 15}" '
                              f'text-anchor="middle" fill="{soft}">{tick_text(value)}</text>')
         if self.x_label:
-            parts.append(f'<text x="{self.width - RIGHT}" y="{self.height - 5}" text-anchor="end" '
-                         f'fill="{soft}">{escape(self.x_label)}</text>')
+            parts.append(f'<text x="{self.width - RIGHT - 2}" y="{self.height - BOTTOM - 5}" '
+                         f'text-anchor="end" fill="{soft}">{escape(self.x_label)}</text>')
         if self.y_label:
             parts.append(f'<text x="{LEFT}" y="{TOP - 2}" fill="{soft}">{escape(self.y_label)}'
                          '</text>')
@@ -154,4 +154,4 @@ def tick_text(value: float) -> str:
     """Return a tick's label without noise digits."""
     if abs(value) >= 10_000:
         return f'{value / 1000:g}k'
-    return f'{value:g}'
+    return f'{value + 0.0:g}'  # + 0.0: no "-0"
