@@ -198,7 +198,7 @@ PIP_FAILURES = (
      'run: sudo chown -R "$USER" .venv && make setup'),
     (('No matching distribution found', 'Could not find a version'),
      'pip: the package index does not have a pinned version',
-     'check which index pip uses: python3 -m pip config list'),
+     'check the network, and which index pip uses: python3 -m pip config list'),
 )
 
 
