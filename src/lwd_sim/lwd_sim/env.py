@@ -4,10 +4,10 @@ from typing import Any
 
 import gymnasium
 from gymnasium import spaces
-from lwd_core.observation import Observation
-from lwd_core.robot import RobotSpec
 import numpy as np
 
+from lwd_core.observation import Observation
+from lwd_core.robot import RobotSpec
 from lwd_sim.features import STATE_NAMES
 from lwd_sim.instructions import instruction_of
 from lwd_sim.names import CAMERAS, JOINT_NAMES
@@ -103,7 +103,7 @@ def _observation_space(mode: str) -> spaces.Dict:
         state = spaces.Box(-np.inf, np.inf, (len(STATE_NAMES),), np.float32)
         return spaces.Dict({'joints': joints, 'state': state})
     image = spaces.Box(0, 255, (IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
-    return spaces.Dict({'joints': joints, **{camera: image for camera in CAMERAS}})
+    return spaces.Dict({'joints': joints, **dict.fromkeys(CAMERAS, image)})
 
 
 def make_env(task: str | None = None, observation: str = 'state',

@@ -6,12 +6,11 @@ or take over anywhere and that an imitator who sees the state can know what it k
 """
 import numpy as np
 
+from lwd_sim.geometry import clip_norm, gripper_rotation, ramp
 from lwd_sim.grasping import grasp_of, holds, offset
 from lwd_sim.kinematics import go_home, reach
 from lwd_sim.names import ARMS
-from lwd_sim.geometry import gripper_rotation
 from lwd_sim.skills import carry, carry_step, CLOSED, Command, grasp, OPEN, release, wait
-from lwd_sim.geometry import clip_norm, ramp
 from lwd_sim.tasks import get_task, Goal, Task
 from lwd_sim.world import World
 

@@ -67,7 +67,8 @@ def _lying(position: np.ndarray, rotation: np.ndarray, half_sizes: tuple) -> Gra
 
 def offset(world: World, arm: str, grasp: Grasp) -> tuple[float, float, np.ndarray]:
     """Return the tool's offset from the grasp: along the approach [m] (behind is negative),
-    its distance from the approach line [m], and the whole offset [3]."""
+    its distance from the approach line [m], and the whole offset [3].
+    """
     delta = world.tcp(arm)[0] - grasp.point
     along = float(delta @ grasp.rotation[:, 0])
     return along, float(np.linalg.norm(delta - along * grasp.rotation[:, 0])), delta

@@ -3,7 +3,6 @@
 import numpy as np
 
 from lwd_core.observation import Observation
-
 from lwd_sim.features import state_vector
 from lwd_sim.names import CAMERAS, CONTROL_RATE
 from lwd_sim.rendering import CameraRenderer

@@ -10,8 +10,17 @@ import mujoco
 import numpy as np
 
 from lwd_sim.names import (
-    ARM_JOINTS, arm_slice, ARMS, HOME_ARM, JAW_FORCE, jaw_index, JAW_SLEW, JAW_TRAVEL, SUBSTEPS,
-    TCP_OFFSET)
+    ARM_JOINTS,
+    arm_slice,
+    ARMS,
+    HOME_ARM,
+    JAW_FORCE,
+    jaw_index,
+    JAW_SLEW,
+    JAW_TRAVEL,
+    SUBSTEPS,
+    TCP_OFFSET,
+)
 from lwd_sim.scene import build_scene, Item, SURFACES
 from lwd_sim.tasks import get_task, Goal, SLOTS, Task
 
@@ -34,6 +43,7 @@ class World:
         self.task = task if isinstance(task, Task) else get_task(task)
         self.model = _model(self.task)
         self.data = mujoco.MjData(self.model)
+        self._scratch: mujoco.MjData | None = None
         self.steps = 0
         self.seed = -1
         self._index()
@@ -164,17 +174,37 @@ class World:
 
     def tcp(self, arm: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the tool centre [3] between the pads and the gripper's rotation [3, 3]."""
+        return self._tool(self.data, arm)
+
+    def _tool(self, data: mujoco.MjData, arm: str) -> tuple[np.ndarray, np.ndarray]:
         body = self._gripper[arm]
-        rotation = self.data.xmat[body].reshape(3, 3)
-        return self.data.xpos[body] + TCP_OFFSET * rotation[:, 0], rotation.copy()
+        rotation = data.xmat[body].reshape(3, 3)
+        return data.xpos[body] + TCP_OFFSET * rotation[:, 0], rotation.copy()
 
     def jacobian(self, arm: str) -> np.ndarray:
         """Return the tool's Jacobian [6, 6] (translation above rotation) over the arm's joints."""
+        return self._jacobian(self.data, arm)
+
+    def _jacobian(self, data: mujoco.MjData, arm: str) -> np.ndarray:
         linear, angular = np.zeros((3, self.model.nv)), np.zeros((3, self.model.nv))
-        mujoco.mj_jac(self.model, self.data, linear, angular, self.tcp(arm)[0],
+        mujoco.mj_jac(self.model, data, linear, angular, self._tool(data, arm)[0],
                       self._gripper[arm])
         dofs = self._arm_dof[arm]
         return np.vstack([linear[:, dofs], angular[:, dofs]])
+
+    def scratch(self) -> mujoco.MjData:
+        """Return data for trying out arm postures; the world itself stays as it is."""
+        if self._scratch is None:
+            self._scratch = mujoco.MjData(self.model)
+        return self._scratch
+
+    def tool_at(self, data: mujoco.MjData, arm: str, joints: np.ndarray
+                ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return tool position [3], rotation [3, 3] and Jacobian [6, 6] if the arm were there."""
+        data.qpos[self._arm_qpos[arm]] = joints
+        mujoco.mj_kinematics(self.model, data)
+        mujoco.mj_comPos(self.model, data)
+        return (*self._tool(data, arm), self._jacobian(data, arm))
 
     # -- items --------------------------------------------------------------------------------
 
