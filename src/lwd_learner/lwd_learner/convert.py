@@ -33,16 +33,19 @@ class Conversion:
 
 def convert(
     data: Any, digest: str, config: ReplayConfig, instruction_dim: int,
-    trunk: FeatureTrunk | None, online: bool,
+    trunk: FeatureTrunk | None, online_since: int | None,
 ) -> EpisodeArrays:
     """Turn EpisodeData into arrays.
 
     Rows equal `lwd_core.flow.inputs.observation_arrays` of the tick's Observation bit for bit.
-    An episode is 'online' when the online phase has begun and the policy drove any of it.
+    An episode is 'online' when the policy drove any of it and it was recorded after the online
+    phase began (`online_since`, wall time in ns; None: it has not).
     """
     source = np.ascontiguousarray(data.source, np.uint8)
     ending = how_it_ended(data, config)
-    by_policy = bool((source == SOURCE_POLICY).any())
+    recorded_ns = _wall_ns(data.meta.recorded_at)
+    online = (online_since is not None and bool((source == SOURCE_POLICY).any())
+              and (recorded_ns == 0 or recorded_ns >= online_since))
     return EpisodeArrays(
         episode_id=data.meta.id, digest=digest, task=data.meta.task,
         instruction=instruction.embed(data.meta.instruction, instruction_dim),
@@ -50,8 +53,8 @@ def convert(
         actions=np.ascontiguousarray(data.actions, np.float32),
         source=source, gaps=np.ascontiguousarray(data.gaps, np.bool_),
         success=ending[0], terminal=ending[1],
-        origin='online' if online and by_policy else 'offline',
-        recorded_ns=_wall_ns(data.meta.recorded_at),
+        origin='online' if online else 'offline',
+        recorded_ns=recorded_ns,
         robot_digest=data.meta.robot_digest,
     )
 

@@ -73,13 +73,15 @@ class Ingest:
         os.close(self._lock)
 
     @property
-    def online(self) -> bool:
-        """Say whether episodes with policy ticks now go to the online buffer."""
-        return self.index.fact('online') == 'yes'
+    def online_since(self) -> int | None:
+        """Return when the online phase began, wall time in ns; None before."""
+        fact = self.index.fact('online_since_ns')
+        return None if fact is None else int(fact)
 
-    def go_online(self) -> None:
-        """Mark the end of the offline data; remembered across restarts."""
-        self.index.set_fact('online', 'yes')
+    def go_online(self, now_ns: int) -> None:
+        """Begin the online phase, once: what policies record from now on goes to its buffer."""
+        if self.online_since is None:
+            self.index.set_fact('online_since_ns', str(now_ns))
 
     def restore(self) -> Iterator[EpisodeArrays]:
         """Yield all episodes of earlier runs from the cache, in the order they came."""
@@ -141,7 +143,8 @@ class Ingest:
         data = self._reader(
             self.store.local(path), settings.robot, settings.observation, settings.tasks)
         arrays = convert(
-            data, digest, settings.replay, settings.instruction_dim, settings.trunk, self.online)
+            data, digest, settings.replay, settings.instruction_dim, settings.trunk,
+            self.online_since)
         return Conversion(arrays, audit(arrays))
 
     def _reject(self, path: str, name: str, digest: str, error: Exception) -> None:

@@ -15,7 +15,7 @@ from lwd_core.observation import ObservationSpec
 from lwd_core.robot import RobotSpec
 from lwd_core.store import Store
 from lwd_core.task import TaskSpec
-from lwd_learner.budget import progress_bar
+from lwd_learner.budget import progress_bar, Report
 from lwd_learner.build import demonstrations, fill_buffer, fresh_policy, make_agent
 from lwd_learner.config import ImitationConfig, LearnerConfig
 from lwd_learner.episodes import EpisodeArrays
@@ -40,6 +40,7 @@ class Workspace:
     trunk: FeatureTrunk | None = None
     seed: int = 0
     show_progress: bool = False
+    report: Report | None = None  # told instead of the bar
 
     def open_ingest(self) -> Ingest:
         """Open the work folder; one process at a time."""
@@ -114,8 +115,8 @@ def _clone(
 ) -> CheckpointRef:
     buffer = fill_buffer(workspace.config, episodes, selection)
     agent = make_agent(workspace.config, policy, workspace.seed, {'algorithm': 'bc'})
-    with progress_bar(kind, workspace.show_progress) as report:
-        metrics = fit_imitation(agent, buffer, settings, workspace.seed, report)
+    with progress_bar(kind, workspace.show_progress) as bar:
+        metrics = fit_imitation(agent, buffer, settings, workspace.seed, workspace.report or bar)
     publisher = Publisher(workspace.store, workspace.robot, channel)
     summary = {**metrics, 'episodes': len(episodes), 'transitions': sum(buffer.transitions)}
     return publisher.publish(agent.acting_policy(), 0, summary, kind)

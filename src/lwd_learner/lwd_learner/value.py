@@ -52,7 +52,7 @@ def value_trace(
     data = read_episode(episode_dir, settings.robot, settings.observation, settings.tasks,
                         require_outcome=False)
     arrays = convert(data, meta.bag.get('sha256', ''), config.replay, config.instruction_dim,
-                     settings.trunk, online=False)
+                     settings.trunk, online_since=None)
     trace = episode_values(load_agent(work_dir, config), arrays, config)
     trace['time'] = ((data.ticks_ns - data.ticks_ns[0]) * 1e-9).astype(np.float32)
     return trace

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every episode is learned from once; a bad one costs a line in the log and nothing else."""
 
+from datetime import datetime
 from pathlib import Path
 import sqlite3
 
@@ -96,7 +97,7 @@ def test_lost_cache_file_is_converted_again_with_its_origin(shop: Shop):
     shop.add('e1', episode_data('e1'))
     first = shop.ingest()
     assert [one.origin for one in first.poll()] == ['offline']
-    first.go_online()
+    first.go_online(1)
     first.close()
     for path in (shop.work_dir / 'arrays').iterdir():
         path.unlink()
@@ -137,16 +138,18 @@ def test_poisoned_arrays_are_rejected(shop: Shop, field: str, value: float, reas
     assert reason in ingest.index.rejected()[0].reason
 
 
-def test_episodes_of_the_policy_are_online_only_once_the_online_phase_began(shop: Shop):
-    shop.add('e1', episode_data('e1', source=1))
+def test_policy_episodes_recorded_after_the_online_phase_began_are_online(shop: Shop):
     ingest = shop.ingest()
-    assert [one.origin for one in ingest.poll()] == ['offline']
-    ingest.go_online()
-    shop.add('e2', episode_data('e2', source=[1, 1, 2]))
-    shop.add('e3', episode_data('e3', source=2))
-    assert [one.origin for one in ingest.poll()] == ['online', 'offline']
+    began = datetime.fromisoformat('2026-01-02T00:00:00+00:00')
+    ingest.go_online(int(began.timestamp() * 1e9))
+    shop.add('before', episode_data('before', recorded_at='2026-01-01T23:59:59+00:00'))
+    shop.add('by_policy', episode_data('by_policy', source=[1, 1, 2]))
+    shop.add('human', episode_data('human', source=2))
+    origins = {one.episode_id: one.origin for one in ingest.poll()}
+    assert origins == {'before': 'offline', 'by_policy': 'online', 'human': 'offline'}
+    ingest.go_online(1)
     ingest.close()
-    assert shop.ingest().online
+    assert shop.ingest().online_since == int(began.timestamp() * 1e9)
 
 
 @pytest.mark.parametrize(('meta', 'expected'), [
