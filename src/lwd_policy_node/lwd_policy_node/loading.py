@@ -38,6 +38,7 @@ class LoadRequest:
     uri: str = ''  # where the store holds it; empty: it is looked for by digest
     flow_steps: int = 10
     min_horizon: int = 1
+    observation: str = 'any'  # or the mode the policy must have
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,9 @@ def load(request: LoadRequest) -> Loaded:
     started = time.perf_counter()
     contents = _read(request)
     spec = observation_spec(contents.config, request.robot)
+    if request.observation not in ('any', spec.mode):
+        raise CheckpointError(f'observes {spec.mode}, this robot runs with observation '
+                              f'{request.observation}')
     policy = _build(contents, request)
     horizon = int(contents.config['horizon'])
     if horizon < request.min_horizon:

@@ -12,13 +12,17 @@ from lwd_core.params import param, ParamError
 class PolicyParams:
     """What the policy node is told; see each description."""
 
-    robot: str = param('', 'path of the robot file')
-    tasks: str = param('', 'path of the task file; empty: any instruction is taken')
+    robot: str = param('', "robot name; '' takes the one of the robot file")
+    robot_file: str = param('', 'robot YAML: joints, limits, cameras, control rate')
+    tasks_file: str = param('', 'task YAML; empty: any task is taken')
     store: str = param('', 'folder of the store that checkpoints come from')
     channel: str = param('stable', 'checkpoint channel to follow')
     poll_period: float = param(
         2.0, 'how often the store is asked for the channel, for robots without the learner in '
         'their DDS domain; 0: never', unit='s', lower=0.0, upper=3600.0)
+    observation: str = param(
+        'any', 'what the policy must observe; a checkpoint that observes otherwise is refused',
+        choices=('any', 'state', 'pixels'))
     checkpoint: str = param(
         '', 'digest to act with instead of following the channel; empty: follow it')
     execute_steps: int = param(
@@ -52,7 +56,10 @@ class PolicyParams:
     autostart: bool = param(True, 'configure and activate at start, without a lifecycle manager')
 
     def __post_init__(self) -> None:
-        """Refuse combinations."""
+        """Refuse to start without a robot, and impossible combinations."""
+        if not self.robot_file:
+            raise ParamError("parameter robot_file: '' refused, name a robot YAML "
+                             '(e.g. config/robots/sim.yaml)')
         if self.lookahead >= self.execute_steps:
             raise ParamError(f'parameter lookahead: {self.lookahead} refused, must be below '
                              f'execute_steps, which is {self.execute_steps}')

@@ -93,15 +93,14 @@ class PolicyNode(LifecycleNode):
         """Read the files, start the worker, subscribe."""
         params = self.params
         require_sync(params.sync)
-        self.robot = RobotSpec.from_yaml(params.robot)
-        self.tasks = load_tasks(params.tasks) if params.tasks else {}
+        self.robot = RobotSpec.from_yaml(params.robot_file)
+        self.tasks = load_tasks(params.tasks_file) if params.tasks_file else {}
         self._names = list(self.robot.joint_names)
         self._make_loop()
         self._make_publishers()
         self.inference = make_inference(params.inference, self._on_reply, params.loader)
         self.supervisor = Supervisor(
-            self.inference, LoadRequest(params.store, self.robot, flow_steps=params.flow_steps,
-                                        min_horizon=params.execute_steps), params.stall_timeout)
+            self.inference, self._load_template(), params.stall_timeout)
         self._closers.append(self.inference.close)
         self._make_subscriptions()
         self.supervisor.start()
@@ -161,6 +160,11 @@ class PolicyNode(LifecycleNode):
         self.loop = ControlLoop(
             self.robot.period_ns, Synchronous(params.execute_steps, params.lookahead, overrun),
             outputs=self, join_wait=params.join_wait if sim else 0.0, shadow=params.shadow)
+
+    def _load_template(self) -> LoadRequest:
+        params = self.params
+        return LoadRequest(params.store, self.robot, flow_steps=params.flow_steps,
+                           min_horizon=params.execute_steps, observation=params.observation)
 
     def _make_publishers(self) -> None:
         def make(spec: topics.TopicSpec) -> Any:

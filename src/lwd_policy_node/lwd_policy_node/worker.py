@@ -66,7 +66,8 @@ class WorkerCore:
         try:
             request = LoadRequest(
                 fields['store'], RobotSpec.from_dict(fields['robot']), fields['digest'],
-                fields['uri'], fields['flow_steps'], fields['min_horizon'])
+                fields['uri'], fields['flow_steps'], fields['min_horizon'],
+                fields['observation'])
             with self._loading:
                 loaded = self._loader(request)
         except Exception as error:  # a candidate must never take the acting policy down

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A policy and its loader that do as told: by the instruction when acting, by the digest to load."""
+"""A policy that does as told by the instruction, and a loader that does as told by the digest."""
 
 import os
 import time

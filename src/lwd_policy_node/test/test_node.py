@@ -46,7 +46,7 @@ class World:
         rclpy.init(context=self.context, domain_id=int(os.environ.get('ROS_DOMAIN_ID', 31)))
         self.executor = SingleThreadedExecutor(context=self.context)
         (tmp_path / 'robot.yaml').write_text(yaml.safe_dump(robot.to_dict()))
-        values = dict(robot=str(tmp_path / 'robot.yaml'), store=str(tmp_path / 'store'),
+        values = dict(robot_file=str(tmp_path / 'robot.yaml'), store=str(tmp_path / 'store'),
                       poll_period=0.0, use_sim_time=True, loader='fakes:load', inference='inline',
                       join_wait=0.5)
         values.update(overrides)

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The worker over its real transports."""
+
+import os
+import queue
+import signal
+
+import numpy as np
+import pytest
+
+from lwd_core.observation import Observation
+from lwd_policy_node.inference import make_inference
+from lwd_policy_node.loading import LoadRequest
+from lwd_policy_node.worker import act_frame, load_frame
+
+PATIENCE_S = 30.0
+OBSERVATION = Observation(1, np.array([0.1, 0.2, 0.3], np.float32), {}, np.zeros(2, np.float32),
+                          'go', {'joint_states': 1})
+
+
+@pytest.fixture(params=['process', 'inline'])
+def worker(request):
+    replies = queue.Queue()
+    inference = make_inference(request.param, replies.put, 'fakes:load')
+    inference.replies, inference.kind = replies, request.param
+    inference.start()
+    assert replies.get(timeout=PATIENCE_S).kind == 'ready'
+    yield inference
+    inference.close()
+
+
+def ask(worker, frame):
+    worker.send(frame)
+    return worker.replies.get(timeout=PATIENCE_S)
+
+
+def load(worker, robot, digest):
+    return ask(worker, load_frame(LoadRequest('', robot, digest)))
+
+
+def test_the_same_observation_and_seed_give_the_same_chunk_bit_for_bit(worker, robot):
+    assert load(worker, robot, 'ok1').fields['digest'] == 'ok1'
+    chunks = [ask(worker, act_frame(i, 'ok1', 5, OBSERVATION)) for i in range(2)]
+    assert [c.fields['id'] for c in chunks] == [0, 1]
+    assert chunks[0].arrays['actions'].shape == (16, 3)
+    assert chunks[0].arrays['actions'].tobytes() == chunks[1].arrays['actions'].tobytes()
+
+
+@pytest.mark.parametrize(('digest', 'reason'), [('bad1', 'damaged'), ('boom', 'surprise')])
+def test_a_checkpoint_that_cannot_be_loaded_is_refused_and_the_worker_lives(
+        worker, robot, digest, reason):
+    refused = load(worker, robot, digest)
+    assert refused.kind == 'refused' and reason in refused.fields['reason']
+    assert load(worker, robot, 'ok1').kind == 'loaded'
+
+
+def test_a_model_that_raises_fails_the_chunk_and_the_worker_lives(worker, robot):
+    load(worker, robot, 'ok1')
+    bad = Observation(1, OBSERVATION.joints, {}, None, 'raise', {})
+    failed = ask(worker, act_frame(1, 'ok1', 5, bad))
+    assert failed.kind == 'failed' and 'does not like' in failed.fields['reason']
+    assert ask(worker, act_frame(2, 'ok1', 5, OBSERVATION)).kind == 'chunk'
+
+
+def test_acting_goes_on_while_another_checkpoint_is_loaded(worker, robot):
+    load(worker, robot, 'ok1')
+    worker.send(load_frame(LoadRequest('', robot, 'ok2')))
+    worker.send(act_frame(1, 'ok1', 5, OBSERVATION))
+    assert {worker.replies.get(timeout=PATIENCE_S).kind for _ in range(2)} == {'loaded', 'chunk'}
+
+
+def test_a_crash_is_told_and_a_new_worker_can_be_started(robot):
+    replies = queue.Queue()
+    worker = make_inference('process', replies.put, 'fakes:load')
+    worker.replies = replies
+    worker.start()
+    try:
+        assert replies.get(timeout=PATIENCE_S).kind == 'ready'
+        os.kill(worker.pid, signal.SIGKILL)
+        died = replies.get(timeout=PATIENCE_S)
+        assert died.kind == 'died' and 'signal 9' in died.fields['reason']
+        worker.send(act_frame(1, 'ok1', 5, OBSERVATION))  # nobody there: no exception
+        worker.start()
+        assert replies.get(timeout=PATIENCE_S).kind == 'ready'
+        assert load(worker, robot, 'ok1').kind == 'loaded'
+    finally:
+        worker.close()

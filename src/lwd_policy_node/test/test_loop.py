@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+from lwd_core.chunking import Synchronous
+from lwd_core.observation import ObservationAssembler, ObservationSpec
+from lwd_policy_node.loop import chunk_seed, ControlLoop
+
+PERIOD = 40_000_000
+HORIZON = 16
+
+
+class Rig:
+    """A loop with a clock and a worker that the test plays."""
+
+    def __init__(self, robot, overrun=False, **kwargs):
+        self.now, self.asked, self.commands, self.chunks = 0.0, [], [], []
+        self.loop = ControlLoop(PERIOD, Synchronous(8, overrun=overrun), self,
+                                wall=lambda: self.now, **kwargs)
+        self.loop.set_assembler(ObservationAssembler(ObservationSpec.for_robot(robot, 'state')))
+        self.loop.awaited = ('joint_states', 'state_observation')
+        self.robot, self.tick_number = robot, 9
+        situation = self.loop.situation
+        situation.gate_open, situation.digest = True, 'abc'
+        situation.instruction, situation.episode_id = 'do it', 'episode_1'
+
+    def infer(self, planned, observation):
+        self.asked.append((planned, observation))
+
+    def command(self, stamp_ns, epoch, decision):
+        self.commands.append((stamp_ns // PERIOD, epoch, decision.chunk_id, decision.index))
+
+    def chunk(self, report):
+        self.chunks.append(report)
+
+    def drive(self, epoch=1, tick=None):
+        self.loop.set_mode(True, False, epoch, (tick or self.tick_number + 1) * PERIOD)
+
+    def samples(self, tick=None):
+        stamp = (tick or self.tick_number) * PERIOD
+        self.loop.assembler.add_joints(stamp, self.robot.joint_names, [0.1, 0.2, 0.3])
+        self.loop.assembler.add_state(stamp, ('x', 'y'), [1.0, 2.0])
+        self.loop.on_sample()
+
+    def tick(self, samples=True, missed=0):
+        self.tick_number += 1 + missed
+        if samples:
+            self.samples()
+        self.loop.on_tick(self.tick_number * PERIOD, missed)
+
+    def reply(self, seconds=0.0):
+        self.now += seconds
+        planned, _ = self.asked[-1]
+        self.loop.on_chunk(planned.chunk_id, np.zeros((HORIZON, 3), np.float32), seconds)
+
+
+@pytest.fixture
+def rig(robot):
+    return Rig(robot)
+
+
+def test_a_tick_waits_for_its_chunk_and_is_answered_when_it_comes(rig):
+    rig.drive()
+    rig.tick()
+    assert rig.commands == [] and len(rig.asked) == 1
+    rig.reply()
+    assert rig.commands == [(10, 1, 1, 0)]
+    rig.tick()
+    assert rig.commands[-1] == (11, 1, 1, 1) and len(rig.asked) == 1
+
+
+def test_a_tick_that_passes_unanswered_is_starved_and_its_row_never_executed(rig):
+    rig.drive()
+    rig.tick()
+    rig.tick()
+    assert rig.loop.starved_ticks == 1
+    rig.reply()
+    assert rig.commands == [(11, 1, 1, 1)]
+    assert rig.chunks[0].delay == 1
+
+
+def test_a_command_later_than_half_a_period_is_counted_late(rig):
+    rig.drive()
+    rig.tick()
+    rig.reply(seconds=0.021)
+    assert rig.loop.late_ticks == 1
+    rig.tick()
+    assert rig.loop.late_ticks == 1
+
+
+def test_a_chunk_planned_before_a_takeover_is_dropped(rig):
+    rig.drive(epoch=1)
+    rig.tick()
+    rig.loop.set_mode(False, True, 2, 11 * PERIOD)
+    rig.drive(epoch=3, tick=11)
+    rig.reply()
+    assert rig.commands == []
+    rig.tick()
+    assert rig.asked[-1][0].epoch == 3
+    rig.reply()
+    assert rig.commands == [(11, 3, 2, 0)]
+
+
+def test_handing_over_at_an_open_tick_answers_that_tick(rig):
+    rig.tick()
+    rig.drive(tick=10)
+    rig.reply()
+    assert rig.commands == [(10, 1, 1, 0)]
+
+
+def test_handing_over_from_the_next_tick_on_plans_nothing_for_this_one(rig):
+    rig.tick()
+    rig.drive(tick=11)
+    assert rig.asked == []
+
+
+def test_without_instruction_checkpoint_or_open_gate_nothing_is_planned(robot):
+    for name, value in (('instruction', ''), ('digest', ''), ('gate_open', False)):
+        rig = Rig(robot)
+        setattr(rig.loop.situation, name, value)
+        rig.drive()
+        rig.tick()
+        assert rig.asked == [] and rig.loop.starved_ticks == 0
+
+
+def test_a_missing_sample_starves_with_the_source_as_reason_and_recovers(rig):
+    rig.drive()
+    rig.tick(samples=False)
+    rig.tick()
+    assert list(rig.loop.cadence.reasons) == ['joint_states: no sample yet at tick 0.400 s']
+    rig.reply()
+    assert rig.commands == [(11, 1, 1, 0)]
+
+
+def test_a_failed_inference_is_asked_for_again_at_the_next_tick(rig):
+    rig.drive()
+    rig.tick()
+    rig.loop.on_failed(1, 'out of memory')
+    rig.tick()
+    assert len(rig.asked) == 2
+    assert rig.loop.cadence.reasons == {'out of memory': 1}
+
+
+def test_a_lost_worker_is_asked_again(rig):
+    rig.drive()
+    rig.tick()
+    assert rig.loop.waiting_for() == 0.0
+    rig.now = 3.0
+    assert rig.loop.waiting_for() == 3.0
+    rig.loop.worker_lost('signal 9')
+    rig.tick()
+    assert len(rig.asked) == 2
+
+
+def test_a_tick_waits_for_samples_that_arrive_after_it_but_not_longer_than_told(robot):
+    rig = Rig(robot, join_wait=0.02)
+    rig.drive()
+    rig.samples(tick=9)
+    rig.tick(samples=False)
+    assert rig.asked == []
+    rig.samples()
+    assert rig.asked[0][1].sources == {'joint_states': 10 * PERIOD,
+                                       'state_observation': 10 * PERIOD}
+    rig.reply()
+    for _ in range(8):
+        rig.tick(samples=False)
+    rig.tick(samples=False)
+    rig.now += 0.019
+    rig.loop.on_wait()
+    rig.now += 0.002
+    rig.loop.on_wait()
+    assert len(rig.commands) == 1  # samples too old by then
+
+
+def test_seeds_follow_from_episode_and_chunk_only(rig):
+    rig.drive()
+    rig.tick()
+    assert rig.asked[0][0].seed == chunk_seed('episode_1', 1)
+    seeds = {chunk_seed(e, c) for e in ('a', 'b') for c in range(50)}
+    assert len(seeds) == 100 and all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_a_clock_jump_forgets_samples_and_chunks(rig):
+    rig.drive()
+    rig.tick()
+    rig.reply()
+    rig.loop.clock_jumped()
+    rig.tick_number = 2
+    rig.loop.set_mode(True, False, 2, 3 * PERIOD)
+    rig.tick()
+    rig.reply()
+    assert rig.commands[-1] == (3, 2, 2, 0)
+
+
+def test_on_a_robot_that_cannot_wait_the_chunk_goes_on_while_the_next_is_late(robot):
+    rig = Rig(robot, overrun=True)
+    rig.drive()
+    rig.tick()
+    rig.reply()
+    for _ in range(12):
+        rig.tick()
+    assert [c[3] for c in rig.commands] == list(range(13))
+    assert rig.loop.starved_ticks == 0
+
+
+def test_shadow_chunks_are_planned_while_a_person_drives_and_never_executed(robot):
+    rig = Rig(robot, shadow=True)
+    rig.loop.set_mode(False, True, 1, 0)
+    rig.tick()
+    rig.reply()
+    assert rig.chunks[0].planned.shadow and rig.commands == []
+
+
+def test_missed_ticks_are_reported_with_the_episode(rig):
+    rig.drive()
+    rig.tick()
+    rig.reply()
+    rig.tick(missed=3)
+    text = rig.loop.cadence.report('episode_1')
+    assert '3 missed' in text and 'episode_1' in text and 'latency' in text
