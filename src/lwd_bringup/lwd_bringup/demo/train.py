@@ -13,6 +13,7 @@ from lwd_core.store import FolderStore
 from lwd_core.task import load_tasks
 from lwd_learner.config import LearnerConfig
 from lwd_learner.trainer import train_dagger, train_sft, Workspace
+from lwd_learner.trunk import make_trunk
 
 
 def run(settings: dict[str, Any]) -> dict[str, Any]:
@@ -36,5 +37,6 @@ def open_workspace(settings: dict[str, Any]) -> Workspace:
         RobotSpec.from_yaml(config_dir() / 'robots' / 'sim.yaml'),
         {name: tasks[name] for name in settings['tasks']},
         observation=settings['observation'],
-        config=LearnerConfig.from_yaml(settings['learner_config']), seed=settings['seed'],
+        config=LearnerConfig.from_yaml(settings['learner_config']),
+        trunk=make_trunk(settings['observation']), seed=settings['seed'],
     )

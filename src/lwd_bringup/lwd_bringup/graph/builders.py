@@ -23,59 +23,59 @@ SPEED = Argument('real_time_factor', 0.0, 'cap on simulated s per s; 0: as fast 
 USE_SIM_TIME = Argument('use_sim_time', False, 'follow /<robot>/clock instead of wall time')
 POLICY = Argument('policy', True, 'start the policy node')
 
+WORK_DIR = Argument('work_dir', 'data/learner',
+                    "the learner's own folder: index, replay, resume state")
+LEARNER_CONFIG = Argument('learner_config', '', "learner YAML (default: the learner's defaults)")
+
 _ROBOT_ARGUMENTS = (ROBOT, ROBOT_FILE, TASKS_FILE, STORE, OBSERVATION, POLICY)
 _OPERATOR_ARGUMENTS = (OPERATOR, TASKS, EPISODES, SEED, SPEED)
 
 
-def _common(values: dict[str, Any]) -> dict[str, Any]:
+def _deployment(values: dict[str, Any]) -> nodes.Deployment:
     robots, tasks = config_dir() / 'robots', config_dir() / 'tasks'
-    return {
-        'use_sim_time': values.get('use_sim_time', True),
-        'robot': values['robot'],
-        'robot_file': nodes.absolute(values['robot_file'] or str(robots / 'sim.yaml')),
-        'tasks_file': nodes.absolute(values['tasks_file'] or str(tasks / 'sim.yaml')),
-        'store': nodes.absolute(values['store'] or default_store()),
-    }
+    return nodes.Deployment(
+        robot=values['robot'], use_sim_time=values.get('use_sim_time', True),
+        robot_file=nodes.absolute(values['robot_file'] or str(robots / 'sim.yaml')),
+        tasks_file=nodes.absolute(values['tasks_file'] or str(tasks / 'sim.yaml')),
+        store=nodes.absolute(values['store'] or default_store()),
+    )
 
 
-def _stack(values: dict[str, Any], common: dict[str, Any], simulated: bool) -> tuple[NodeSpec, ...]:
+def _stack(values: dict[str, Any], at: nodes.Deployment, simulated: bool) -> tuple[NodeSpec, ...]:
     """Return what runs beside every robot, simulated or not."""
-    robot, has_policy = values['robot'], values['policy']
-    stack = [
-        nodes.arbiter(robot, common),
-        nodes.episode(robot, common, require_recorder=True, require_policy=has_policy,
+    has_policy = values['policy']
+    stack = (
+        nodes.arbiter(at, require_policy=has_policy),
+        nodes.episode(at, require_recorder=True, require_policy=has_policy,
                       use_reset_scene=simulated),
-        nodes.recorder(robot, common),
-    ]
-    if has_policy:
-        stack.append(nodes.policy(robot, common, observation=values['observation']))
-    return tuple(stack)
+        nodes.recorder(at),
+    )
+    return (*stack, nodes.policy(at, observation=values['observation'])) if has_policy else stack
 
 
 def _robot(**values: Any) -> tuple[NodeSpec, ...]:
-    return _stack(values, _common(values), simulated=False)
+    return _stack(values, _deployment(values), simulated=False)
 
 
 def _sim(**values: Any) -> tuple[NodeSpec, ...]:
-    common, robot = _common(values), values['robot']
-    simulated = nodes.sim_robot(robot, common, observation=values['observation'],
+    at = _deployment(values)
+    simulated = nodes.sim_robot(at, observation=values['observation'],
                                 real_time_factor=values['real_time_factor'])
-    stack = (simulated, *_stack(values, common, simulated=True))
+    stack = (simulated, *_stack(values, at, simulated=True))
     if values['operator'] == 'none':
         return stack
     person = nodes.operator(
-        robot, common, mode=values['operator'], seed=values['seed'], episodes=values['episodes'],
+        at, mode=values['operator'], seed=values['seed'], episodes=values['episodes'],
         tasks=[task.strip() for task in values['tasks'].split(',') if task.strip()],
     )
     return (*stack, person)
 
 
 def _learner(**values: Any) -> tuple[NodeSpec, ...]:
-    common = _common({**values, 'robot': 'lwd'})
-    common.pop('robot')
-    common.pop('use_sim_time')
-    return (nodes.learner(**common, work_dir=nodes.absolute(values['work_dir']),
-                          observation=values['observation'], seed=values['seed']),)
+    at = _deployment({**values, 'robot': 'lwd', 'use_sim_time': False})
+    return (nodes.learner(at, work_dir=nodes.absolute(values['work_dir']),
+                          observation=values['observation'], seed=values['seed'],
+                          config=nodes.absolute(values['learner_config'])),)
 
 
 def _sim_fleet(**values: Any) -> tuple[NodeSpec, ...]:
@@ -101,8 +101,7 @@ def _replay(**values: Any) -> tuple[NodeSpec, ...]:
 
 
 _LEARNER_ARGUMENTS = (
-    STORE, ROBOT_FILE, TASKS_FILE, OBSERVATION,
-    Argument('work_dir', 'data/learner', "the learner's own folder: index, replay, resume state"),
+    STORE, ROBOT_FILE, TASKS_FILE, OBSERVATION, WORK_DIR, LEARNER_CONFIG,
     Argument('seed', 0, 'seed of training'),
 )
 
@@ -117,7 +116,7 @@ GRAPHS: dict[str, GraphTemplate] = {
             *_OPERATOR_ARGUMENTS,
             Argument('seed_stride', 100_000, 'distance between the seeds of two robots'),
             Argument('learner', True, 'start the learner too'),
-            _LEARNER_ARGUMENTS[-2], Argument('learner_seed', 0, 'seed of training')), _sim_fleet),
+            WORK_DIR, LEARNER_CONFIG, Argument('learner_seed', 0, 'seed of training')), _sim_fleet),
         GraphTemplate('learner', 'The learner: ingests every episode once, trains, publishes.',
                       _LEARNER_ARGUMENTS, _learner),
         GraphTemplate('replay', 'Publish a recorded episode again.', (

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The nodes of the graphs, one function each: what runs where, with which parameters."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,53 +20,68 @@ def clock_remap(robot: str, use_sim_time: bool) -> tuple[tuple[str, str], ...]:
     return (('/clock', f'/{robot}/clock'),) if use_sim_time else ()
 
 
-def _node(package: str, executable: str, name: str, robot: str, common: dict[str, Any],
+@dataclass(frozen=True)
+class Deployment:
+    """What all nodes of a robot agree on; paths are absolute."""
+
+    robot: str
+    robot_file: str
+    tasks_file: str
+    store: str
+    use_sim_time: bool
+
+
+def _node(package: str, executable: str, name: str, at: Deployment, parameters: dict[str, Any],
           **fields: Any) -> NodeSpec:
-    parameters = {**common, **fields.pop('parameters', {})}
-    remaps = clock_remap(robot, bool(common['use_sim_time']))
-    return NodeSpec(package, executable, name, robot, parameters, params_file(name), remaps,
-                    **fields)
+    parameters = {'use_sim_time': at.use_sim_time, **parameters}
+    return NodeSpec(package, executable, name, at.robot, parameters, params_file(name),
+                    clock_remap(at.robot, at.use_sim_time), **fields)
 
 
-def policy(robot: str, common: dict[str, Any], **parameters: Any) -> NodeSpec:
+def policy(at: Deployment, **parameters: Any) -> NodeSpec:
     """Return the policy node; its inference worker is a process of its own below it."""
-    return _node('lwd_policy_node', 'policy_node', 'policy', robot, common, lifecycle=True,
-                 parameters={'autostart': True, **parameters})
+    return _node('lwd_policy_node', 'policy_node', 'policy', at, {
+        'robot': at.robot, 'robot_file': at.robot_file, 'tasks_file': at.tasks_file,
+        'store': at.store, 'autostart': True, **parameters}, lifecycle=True)
 
 
-def arbiter(robot: str, common: dict[str, Any]) -> NodeSpec:
+def arbiter(at: Deployment, **parameters: Any) -> NodeSpec:
     """Return the arbiter, the only writer of the robot's command."""
-    return _node('lwd_intervention', 'arbiter_node', 'arbiter', robot, common,
-                 publishes=('command',))
+    return _node('lwd_intervention', 'arbiter_node', 'arbiter', at, {
+        'robot': at.robot, 'robot_file': at.robot_file, **parameters}, publishes=('command',))
 
 
-def episode(robot: str, common: dict[str, Any], **parameters: Any) -> NodeSpec:
+def episode(at: Deployment, **parameters: Any) -> NodeSpec:
     """Return the episode state machine."""
-    return _node('lwd_intervention', 'episode_node', 'episode', robot, common,
-                 parameters=parameters)
+    return _node('lwd_intervention', 'episode_node', 'episode', at, {
+        'robot': at.robot, 'robot_file': at.robot_file, 'tasks_file': at.tasks_file, **parameters})
 
 
-def recorder(robot: str, common: dict[str, Any], **parameters: Any) -> NodeSpec:
+def recorder(at: Deployment, **parameters: Any) -> NodeSpec:
     """Return the recorder: one bag per episode, handed to the store."""
-    return _node('lwd_logger', 'recorder_node', 'recorder', robot, common, parameters=parameters)
+    return _node('lwd_logger', 'recorder_node', 'recorder', at, {
+        'robot': at.robot, 'robot_file': at.robot_file, 'store': at.store, **parameters})
 
 
-def sim_robot(robot: str, common: dict[str, Any], **parameters: Any) -> NodeSpec:
+def sim_robot(at: Deployment, **parameters: Any) -> NodeSpec:
     """Return the simulated robot; it owns its namespace's clock and so runs on wall time."""
-    common = {**common, 'use_sim_time': False}
-    return _node('lwd_sim', 'sim_robot_node', 'sim', robot, common, parameters=parameters,
-                 publishes=('clock',))
+    at = replace(at, use_sim_time=False)
+    return _node('lwd_sim', 'sim_robot_node', 'sim', at, {
+        'robot': at.robot, 'robot_file': at.robot_file, 'tasks_file': at.tasks_file, **parameters},
+        publishes=('clock',))
 
 
-def operator(robot: str, common: dict[str, Any], **parameters: Any) -> NodeSpec:
+def operator(at: Deployment, **parameters: Any) -> NodeSpec:
     """Return the scripted operator: demonstrates, or watches, takes over and labels."""
-    return _node('lwd_sim', 'operator_node', 'operator', robot, common, parameters=parameters)
+    return _node('lwd_sim', 'operator_node', 'operator', at, {
+        'robot': at.robot, 'robot_file': at.robot_file, 'tasks_file': at.tasks_file, **parameters})
 
 
-def learner(**parameters: Any) -> NodeSpec:
+def learner(at: Deployment, **parameters: Any) -> NodeSpec:
     """Return the learner; it lives on wall time whatever its robots do."""
-    return NodeSpec('lwd_learner', 'learner_node', 'learner', 'lwd',
-                    {'use_sim_time': False, **parameters}, params_file('learner'))
+    own = {'use_sim_time': False, 'store': at.store, 'robot_file': at.robot_file,
+           'tasks_file': at.tasks_file, **parameters}
+    return NodeSpec('lwd_learner', 'learner_node', 'learner', 'lwd', own, params_file('learner'))
 
 
 def replay(robot: str, **parameters: Any) -> NodeSpec:
