@@ -339,7 +339,7 @@ class Arbiter:
             return request.positions
         if result.clamped & Clamp.INVALID:
             return ()
-        order = {name: position for name, position in zip(request.names, request.positions)}
+        order = dict(zip(request.names, request.positions))
         return [order[name] for name in names]
 
     # -- small things ------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from lwd_intervention.deadline import Deadline
 from lwd_intervention.diagnostics import arbiter_status
 from lwd_intervention.modes import Mode, STANDING
 from lwd_intervention.records import ArbiterConfig, Executed, ModeChange, Output
-from lwd_intervention.spin_node import run
+from lwd_intervention.spin_node import run, steady_clock
 from lwd_msgs.msg import PolicyStatus
 from lwd_msgs.srv import RequestMode
 
@@ -76,10 +76,10 @@ class ArbiterNode(Node):
         self._deadline = Deadline(self._on_deadline)
         self._last_log: dict[str, float] = {}
         self._closed = False
-        self._publishers()
-        self._subscriptions()
+        self._make_publishers()
+        self._make_subscriptions()
         self.create_service(RequestMode, 'arbiter/request_mode', self._on_request_mode)
-        self._diagnostics_timer = self.create_timer(1.0, self._on_diagnostics, clock=_steady())
+        self._diagnostics_timer = self.create_timer(1.0, self._on_diagnostics, clock=steady_clock())
         self._publish_start()
         self.ticks = make_tick_source(self, self.robot.period_ns, self._on_tick)
 
@@ -89,14 +89,14 @@ class ArbiterNode(Node):
             p.max_gap_periods, p.first_command_timeout, p.resume_after_starvation,
             p.require_policy, hold_at_once=not (self._sim and p.hold_rate > 0.0))
 
-    def _publishers(self) -> None:
+    def _make_publishers(self) -> None:
         self._command = publisher(self, topics.command(self.robot.command_interface))
         self._executed = publisher(self, topics.EXECUTED_ACTION)
         self._mode = publisher(self, topics.CONTROL_MODE)
         self._intervention = publisher(self, topics.INTERVENTION)
         self._diagnostics = publisher(self, topics.DIAGNOSTICS)
 
-    def _subscriptions(self) -> None:
+    def _make_subscriptions(self) -> None:
         subscription(self, topics.JOINT_STATES, self._on_joints)
         subscription(self, topics.POLICY_COMMAND, self._on_policy_command)
         subscription(self, topics.TELEOP_COMMAND, self._on_teleop_command)
@@ -234,11 +234,6 @@ class ArbiterNode(Node):
         """Close first."""
         self.close()
         super().destroy_node()
-
-
-def _steady() -> Any:
-    from rclpy.clock import Clock, ClockType
-    return Clock(clock_type=ClockType.STEADY_TIME)
 
 
 def build_node(**kwargs: Any) -> ArbiterNode:

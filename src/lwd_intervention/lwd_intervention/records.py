@@ -25,7 +25,7 @@ class ArbiterConfig:
     first_command_timeout: float = 1.0  # for the first command after a change of driver
     resume_after_starvation: bool = True
     require_policy: bool = True        # POLICY only while policy/status says READY or ACTING
-    hold_at_once: bool = True          # False: a paced simulation; hold answers on `answer_open_tick`
+    hold_at_once: bool = True          # False: HOLD answers in `answer_open_tick` only (paced)
     max_open_ticks: int = 3            # ticks in a row answered for a silent driver before HOLD
 
 

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import rclpy
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
@@ -38,3 +39,8 @@ def run(make: Callable[[], Any], args: list[str] | None = None) -> None:
     finally:
         executor.shutdown()
         rclpy.try_shutdown()
+
+
+def steady_clock() -> Clock:
+    """Return a clock that neither jumps nor stops with simulated time, for housekeeping timers."""
+    return Clock(clock_type=ClockType.STEADY_TIME)

@@ -17,7 +17,7 @@ HOME = np.array([0.5, 0.5])
 
 def robot(**changes):
     joints = (JointSpec('elbow', -1.0, 1.0, 4.0, 200.0), JointSpec('jaw', 0.0, 1.0, 5.0, 1000.0))
-    return RobotSpec('toy', 'test', joints, (), 25.0, **changes)
+    return RobotSpec('toy', 'test', joints, (), 25.0, home=(0.5, 0.5), **changes)
 
 
 class Driven:

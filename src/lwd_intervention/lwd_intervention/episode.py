@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The episode state machine: from reset to label, each attempt with an outcome of its own.
+
+    IDLE -> RESETTING -> READY -> RUNNING -> LABELLING -> IDLE
+    RESETTING, READY --failed, stopped, took too long--> IDLE (discarded: it never ran)
+    RUNNING --label, time limit, stop, emergency stop--> LABELLING
+
+LABELLING ends once the outcome is known and the arbiter stands, so that the end of a takeover is
+still in the bag, or after `label_timeout` as UNLABELLED. The time limit runs on ROS time; waiting
+for people and programs runs on wall time, which goes on when a simulation is gone.
+
+Pure: events in, the states to publish out, in order. `now` is ns of ROS time, `wall` s, monotonic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+import math
+
+from lwd_core.clock import NS_PER_S
+from lwd_core.task import require_task, SpecError, TaskSpec
+from lwd_intervention.episode_state import (
+    EpisodeIds,
+    Outcome,
+    Phase,
+    PREPARING,
+    State,
+    Stop,
+    TRANSITIONS,
+)
+from lwd_intervention.modes import Mode, STANDING
+
+SCORES = (0.0, 0.5, 1.0)
+SETTLE = 1.0  # s of wall time to wait for the arbiter to stand before closing all the same
+
+
+class Refused(ValueError):
+    """A request the machine does not grant; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class EpisodeConfig:
+    """What an episode needs before it runs, and how long to wait [s of wall time]."""
+
+    robot: str
+    reset_scene: bool = False
+    require_recorder: bool = True
+    require_policy: bool = True
+    require_arbiter: bool = True
+    auto_success: bool = False
+    reset_timeout: float = 30.0
+    prepare_timeout: float = 30.0
+    label_timeout: float = 30.0
+
+
+@dataclass(frozen=True)
+class Start:
+    """A request for an episode; '' and 0 take the task's own."""
+
+    task: str
+    instruction: str = ''
+    start_mode: int = Mode.POLICY
+    time_limit: float = 0.0
+    seed: int = -1
+
+
+class EpisodeMachine:
+    """One robot's episodes."""
+
+    def __init__(self, config: EpisodeConfig, tasks: Mapping[str, TaskSpec]) -> None:
+        """Start IDLE."""
+        self.config = config
+        self.state = State()
+        self.takeovers = 0
+        self._tasks = tasks
+        self._ids = EpisodeIds(config.robot)
+        self._now = 0            # ns of ROS time, newest tick
+        self._since = 0.0        # wall time this phase began
+        self._mode: Mode | None = None
+        self._recording = ''     # episode the recorder records
+        self._recorder_fault = ''
+        self._policy_ready = False
+        self._policy_reason = 'no policy/status yet'
+        self._success: bool | None = None
+        self._out: list[State] = []
+
+    # -- requests ----------------------------------------------------------------------------
+
+    def start(self, request: Start, wall: float, utc_ms: int) -> list[State]:
+        """Begin an episode; raise Refused if that is not possible now."""
+        if self.state.phase is not Phase.IDLE:
+            raise Refused(f'episode {self.state.id} is {self.state.phase.name}; '
+                          'stop or label it first')
+        task = self._check(request)
+        if self._mode is Mode.ESTOP:
+            raise Refused('the emergency stop is active; release it by requesting HOLD')
+        self.takeovers = 0
+        self._recording, self._recorder_fault = '', ''
+        self.state = State(
+            id=self._ids.make(task.name, utc_ms), task=task.name,
+            instruction=request.instruction or task.instruction, start_mode=request.start_mode,
+            time_limit=request.time_limit or task.time_limit, seed=request.seed)
+        self._to(Phase.RESETTING, wall)
+        if not self.config.reset_scene:
+            self._to(Phase.READY, wall)
+            self._proceed(wall)
+        return self._flush()
+
+    def label(
+        self, episode_id: str, outcome: int, scores: Sequence[float], operator: str, detail: str,
+        wall: float,
+    ) -> list[State]:
+        """Label the running episode, which stops it, or the one in LABELLING."""
+        state = self._labelled(episode_id)
+        scores = self._check_scores(scores)
+        if outcome not in (Outcome.SUCCESS, Outcome.FAILURE, Outcome.DISCARDED):
+            raise Refused(f'outcome {outcome} is no label: SUCCESS 1, FAILURE 2 or DISCARDED 3')
+        self.state = replace(
+            state, outcome=Outcome(outcome), substep_scores=scores, labelled_by=operator,
+            detail='; '.join(part for part in (state.detail, detail) if part))
+        if state.phase is Phase.RUNNING:
+            self._stop(Stop.LABELLED, f'labelled by {operator or "nobody named"}', wall)
+        self._proceed(wall)
+        return self._flush()
+
+    def discard(self, episode_id: str, operator: str, reason: str, wall: float) -> list[State]:
+        """Keep the episode out of learning, in whatever phase it is."""
+        self._current(episode_id)
+        if self.state.phase in PREPARING:
+            self._give_up(Stop.REQUESTED, reason or 'discarded before it ran', wall, operator)
+            return self._flush()
+        return self.label(episode_id, Outcome.DISCARDED, (), operator, reason, wall)
+
+    def stop(self, reason: str, wall: float) -> list[State]:
+        """Stop the episode; the label may follow."""
+        if self.state.phase in PREPARING:
+            self._give_up(Stop.REQUESTED, reason or 'stopped before it ran', wall)
+        elif self.state.phase is Phase.RUNNING:
+            self._stop(Stop.REQUESTED, reason or 'stop requested', wall)
+        else:
+            raise Refused(f'nothing to stop: phase is {self.state.phase.name}')
+        return self._flush()
+
+    # -- events ------------------------------------------------------------------------------
+
+    def on_tick(self, now: int, wall: float) -> list[State]:
+        """Take ROS time: the time limit."""
+        self._now = now
+        if self.state.phase is Phase.RUNNING:
+            if now < self.state.started_ns:
+                self._stop(Stop.FAULT, 'the clock jumped back', wall)
+            elif now - self.state.started_ns >= self.state.time_limit * NS_PER_S:
+                self._time_is_up(wall)
+        return self._flush()
+
+    def on_wall(self, wall: float) -> list[State]:
+        """Take wall time: end what was waited for in vain."""
+        waited, phase = wall - self._since, self.state.phase
+        if phase is Phase.RESETTING and waited > self.config.reset_timeout:
+            self._give_up(Stop.FAULT, f'reset_scene gave no answer in {waited:.0f} s', wall)
+        elif phase is Phase.READY and waited > self.config.prepare_timeout:
+            self._give_up(Stop.FAULT, f'{self._missing()} (waited {waited:.0f} s)', wall)
+        elif phase is Phase.LABELLING and self._is_labelled() and waited > SETTLE:
+            self._to(Phase.IDLE, wall)
+        elif phase is Phase.LABELLING and waited > self.config.label_timeout:
+            self._to(Phase.IDLE, wall)
+        return self._flush()
+
+    def on_reset_done(self, episode_id: str, ok: bool, message: str, wall: float) -> list[State]:
+        """Take the answer of reset_scene."""
+        if self.state.phase is Phase.RESETTING and self.state.id == episode_id:
+            if ok:
+                self._to(Phase.READY, wall)
+                self._proceed(wall)
+            else:
+                self._give_up(Stop.FAULT, f'reset_scene failed: {message}', wall)
+        return self._flush()
+
+    def on_recorder(self, episode_id: str, fault: str, wall: float) -> list[State]:
+        """Take which episode the recorder records ('' for none) and its fault."""
+        self._recording, self._recorder_fault = episode_id, fault
+        self._proceed(wall)
+        return self._flush()
+
+    def on_policy(self, ready: bool, reason: str, wall: float) -> list[State]:
+        """Take whether the policy can act."""
+        self._policy_ready, self._policy_reason = ready, reason or 'not ready'
+        self._proceed(wall)
+        return self._flush()
+
+    def on_mode(self, mode: Mode, reason: str, wall: float) -> list[State]:
+        """Take who drives."""
+        self._mode = mode
+        if mode is Mode.ESTOP and self.state.phase in PREPARING:
+            self._give_up(Stop.ESTOP, reason, wall)
+        if mode is Mode.ESTOP and self.state.phase is Phase.RUNNING:
+            self._stop(Stop.ESTOP, reason, wall)
+        self._proceed(wall)
+        return self._flush()
+
+    def on_success(self, success: bool, wall: float) -> list[State]:
+        """Take the automatic success test; only its rise within the run counts."""
+        rose = success and self._success is False
+        self._success = success
+        if rose and self.config.auto_success and self.state.phase is Phase.RUNNING:
+            return self.label('', Outcome.SUCCESS, (), 'success topic', '', wall)
+        return self._flush()
+
+    def on_takeover(self, episode_id: str) -> None:
+        """Count a takeover of the current episode."""
+        self.takeovers += episode_id == self.state.id
+
+    # -- checks ------------------------------------------------------------------------------
+
+    def _check(self, request: Start) -> TaskSpec:
+        try:
+            task = require_task(self._tasks, request.task, 'episode')
+        except SpecError as error:
+            raise Refused(str(error)) from error
+        if not 0.0 <= request.time_limit < math.inf:
+            raise Refused(f"time_limit: {request.time_limit} s, must be 0 (the task's own) or more")
+        if request.start_mode not in (Mode.POLICY, Mode.HUMAN):
+            raise Refused(f'start_mode: {request.start_mode}, must be 1 (policy) or 2 (human)')
+        return task
+
+    def _check_scores(self, scores: Sequence[float]) -> tuple[float, ...]:
+        stages = self._tasks[self.state.task].stages
+        if len(scores) not in (0, len(stages)):
+            raise Refused(f'substep_scores: {len(scores)} given, task {self.state.task} has '
+                          f'{len(stages)} stages')
+        wrong = [score for score in scores if score not in SCORES]
+        if wrong:
+            raise Refused(f'substep_scores: {wrong[0]}, must be 0, 0.5 or 1')
+        return tuple(float(score) for score in scores)
+
+    def _current(self, episode_id: str) -> None:
+        if self.state.phase is Phase.IDLE:
+            raise Refused('no episode is active; relabel finished ones with `lwd episodes label`')
+        if episode_id not in ('', self.state.id):
+            raise Refused(f'episode {episode_id} is not the current one, which is {self.state.id}; '
+                          'relabel finished ones with `lwd episodes label`')
+
+    def _labelled(self, episode_id: str) -> State:
+        self._current(episode_id)
+        if self.state.phase in PREPARING:
+            raise Refused(f'episode {self.state.id} has not run yet; discard or stop it')
+        if self._is_labelled():
+            raise Refused(f'episode {self.state.id} is labelled {self.state.outcome.name} already')
+        return self.state
+
+    def _is_labelled(self) -> bool:
+        return self.state.outcome is not Outcome.UNLABELLED
+
+    def _missing(self) -> str:
+        """Return what READY still waits for, '' if nothing."""
+        if self.config.require_recorder and self._recording != self.state.id:
+            return f'the recorder does not record: {self._recorder_fault or "is it running?"}'
+        if self.config.require_policy and self.state.start_mode == Mode.POLICY:
+            if not self._policy_ready:
+                return f'the policy is not ready: {self._policy_reason}'
+        if self.config.require_arbiter and self._mode is None:
+            return 'no control_mode from the arbiter; is it running?'
+        return ''
+
+    # -- transitions -------------------------------------------------------------------------
+
+    def _proceed(self, wall: float) -> None:
+        """Go on where nothing has to be waited for any more."""
+        if self.state.phase is Phase.READY and not self._missing():
+            self.state = replace(self.state, started_ns=self._now)
+            self._to(Phase.RUNNING, wall)
+        elif self.state.phase is Phase.LABELLING and self._is_labelled():
+            if self._mode is None or self._mode in STANDING:
+                self._to(Phase.IDLE, wall)
+
+    def _time_is_up(self, wall: float) -> None:
+        self._stop(Stop.TIME_LIMIT, f'time limit of {self.state.time_limit:.1f} s', wall)
+        if self.config.auto_success:
+            self.state = replace(
+                self.state, outcome=Outcome.FAILURE, labelled_by='success topic')
+            self._proceed(wall)
+
+    def _stop(self, stop: Stop, detail: str, wall: float) -> None:
+        self.state = replace(
+            self.state, stop=stop, ended_ns=self._now,
+            detail='; '.join(part for part in (detail, self.state.detail) if part))
+        self._to(Phase.LABELLING, wall)
+
+    def _give_up(self, stop: Stop, detail: str, wall: float, by: str = 'episode') -> None:
+        """End an episode that never ran: nothing of it is to be learned from."""
+        self.state = replace(self.state, stop=stop, outcome=Outcome.DISCARDED, detail=detail,
+                             labelled_by=by)
+        self._to(Phase.IDLE, wall)
+
+    def _to(self, phase: Phase, wall: float) -> None:
+        assert phase in TRANSITIONS[self.state.phase], (self.state.phase, phase)
+        self.state = replace(self.state, phase=phase)
+        self._since = wall
+        self._out.append(self.state)
+
+    def _flush(self) -> list[State]:
+        out, self._out = self._out, []
+        return out

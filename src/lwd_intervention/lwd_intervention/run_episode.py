@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The run_episode action: one goal is one episode, from reset to label.
+
+A small adapter over rclpy's action server; coroutines only, so that a single-threaded executor
+serves it. Cancelling stops the episode; its label may still follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import threading
+import time
+from typing import Any
+
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.task import Future
+
+from lwd_core import topics
+from lwd_intervention.episode import EpisodeMachine, Refused
+from lwd_intervention.episode_state import Phase, State, Stop
+from lwd_intervention.spin_node import steady_clock
+from lwd_msgs.action import RunEpisode
+
+FEEDBACK_PERIOD = 0.2  # s, wall time
+
+
+class RunEpisodeServer:
+    """Turn goals into episodes and finished episodes into results."""
+
+    def __init__(
+        self, node: Any, machine: EpisodeMachine, lock: Any, start: Callable[[Any], str],
+    ) -> None:
+        """Serve on `node`; `start(goal)` begins an episode or raises Refused."""
+        self._node, self._machine, self._lock, self._start = node, machine, lock, start
+        self._waiting: dict[str, Future] = {}
+        self._goal: Any = None
+        self._busy = threading.Lock()
+        self._server = ActionServer(
+            node, RunEpisode, topics.RUN_EPISODE, self._execute,
+            goal_callback=lambda _: GoalResponse.ACCEPT, cancel_callback=self._cancel)
+        self._timer = node.create_timer(FEEDBACK_PERIOD, self._feedback, clock=steady_clock())
+
+    def on_state(self, state: State) -> None:
+        """Take a published state: IDLE completes the goal."""
+        self._feedback()
+        future = self._waiting.get(state.id)
+        if state.phase is Phase.IDLE and future is not None:
+            future.set_result(state)
+
+    def destroy(self) -> None:
+        """Release the server."""
+        self._server.destroy()
+
+    async def _execute(self, goal: Any) -> RunEpisode.Result:
+        future = Future(executor=self._node.executor)
+        try:
+            with self._lock:
+                episode_id = self._start(goal.request)
+                self._waiting[episode_id], self._goal = future, goal
+                if self._machine.state.phase is Phase.IDLE:
+                    future.set_result(self._machine.state)
+        except Refused as error:
+            goal.abort()
+            return RunEpisode.Result(message=str(error))
+        state = await future
+        with self._lock:
+            del self._waiting[episode_id]
+            self._goal = None
+            return self._result(goal, state)
+
+    def _result(self, goal: Any, state: State) -> RunEpisode.Result:
+        if goal.is_cancel_requested:
+            goal.canceled()
+        elif state.stop is Stop.FAULT:
+            goal.abort()
+        else:
+            goal.succeed()
+        result = RunEpisode.Result(
+            episode_id=state.id, stop_reason=int(state.stop), message=state.detail,
+            duration=max(0, state.ended_ns - state.started_ns) / 1e9,
+            takeovers=self._machine.takeovers)
+        result.outcome.value = int(state.outcome)
+        return result
+
+    def _cancel(self, _: Any) -> CancelResponse:
+        try:
+            self._node._do(lambda: self._machine.stop('cancelled', time.monotonic()))
+        except Refused:
+            pass  # stopped already; the result is on its way
+        return CancelResponse.ACCEPT
+
+    def _feedback(self) -> None:
+        goal = self._goal
+        if goal is not None and goal.is_active:
+            goal.publish_feedback(RunEpisode.Feedback(
+                phase=int(self._machine.state.phase), elapsed=self._node.elapsed()))
