@@ -27,3 +27,17 @@ def test_override_replaces_single_keys_and_validates_them():
     assert changed.agent == {'a': 1, 'b': 2}
     with pytest.raises(ParamError):
         config.override(sft={'steps': 0})
+
+
+def test_the_documented_defaults_are_the_defaults():
+    path = Path(__file__).resolve().parents[3] / 'config/learner/default.yaml'
+    assert LearnerConfig.from_yaml(path) == LearnerConfig()
+    documented, known = yaml.safe_load(path.read_text()), asdict(LearnerConfig())
+    assert {name: set(section) for name, section in documented.items()} == {
+        name: set(section) for name, section in known.items()}
+
+
+def test_every_shipped_configuration_is_valid():
+    for path in (Path(__file__).resolve().parents[3] / 'config/learner').glob('*.yaml'):
+        config = LearnerConfig.from_yaml(path)
+        AgentConfig.from_dict(config.agent)
