@@ -34,6 +34,7 @@ from lwd_intervention.records import (
 )
 
 DRIVER_SOURCE = {Mode.POLICY: Source.POLICY, Mode.HUMAN: Source.HUMAN}
+CLAMP_NAMES = tuple((bit, str(bit.name).lower()) for bit in Clamp if bit)
 ARBITER = 'arbiter'  # requested_by of what nobody asked for
 
 
@@ -69,6 +70,7 @@ class Arbiter:
         self._policy_ready = False
         self._policy_reason = 'no policy/status yet'
         self._checkpoint = ''
+        self._policy_meant = False          # the policy drives in this episode
         self._chunk = 0                     # of the last executed policy action
         self._out: list[Output] = []
 
@@ -130,12 +132,13 @@ class Arbiter:
     def on_episode(self, episode: Episode) -> list[Output]:
         """Take the episode's state: RUNNING hands over to its driver, leaving it holds."""
         before, self._episode = self._episode, episode
-        was_running = before is not None and before.running
-        if was_running and (not episode.running or episode.id != before.id):
+        was = before or Episode('', False)
+        new = not was.running or episode.id != was.id
+        if was.running and (new or not episode.running):
             self._transition(Mode.HOLD, Cause.EPISODE, 'episode ended', 'episode')
-        if not was_running and before is not None and before.resetting and not episode.resetting:
+        if was.resetting and not episode.resetting:
             self._forget_position()  # the scene is ready: hold where the robot stands now
-        if episode.running and (not was_running or episode.id != before.id):
+        if episode.running and new:
             self._begin(episode, known=before is not None)
         return self._flush()
 
@@ -152,9 +155,8 @@ class Arbiter:
             default = 'emergency stop released'
         before = self.mode
         self._transition(mode, Cause.REQUEST, reason or default, operator or 'operator')
-        if mode is Mode.HUMAN and self.running and self._episode.start_mode is Mode.POLICY:
-            self._start_takeover(before, operator, source, reason or default)
         if mode is Mode.HUMAN:
+            self._start_takeover(before, operator, source, reason or default)
             self._take_open_tick_for_human()
         return True, f'{before.name} to {mode.name}', self._flush()
 
@@ -181,6 +183,7 @@ class Arbiter:
         self._since = open_tick if open_tick is not None else self._next_tick()
         self._end_takeover(mode, reason)
         previous, self.mode, self.reason = self.mode, mode, reason
+        self._policy_meant |= mode is Mode.POLICY
         self.epoch += 1
         self._good, self._fault, self._silent, self._resumable = None, '', 0, False
         self._out.append(ModeChange(self._since, mode, previous, reason, by,
@@ -193,6 +196,7 @@ class Arbiter:
         open_tick = self.open_tick
         self._origin = open_tick if open_tick is not None else self._next_tick()
         self._chunk = 0
+        self._policy_meant = episode.start_mode is Mode.POLICY
         if not known:  # restarted amid an episode: a robot must not set off by itself
             return
         self._transition(Mode.HOLD, Cause.EPISODE, 'episode started', 'episode')
@@ -248,10 +252,13 @@ class Arbiter:
     # -- takeovers ---------------------------------------------------------------------------
 
     def _start_takeover(self, before: Mode, operator: str, source: str, reason: str) -> None:
+        """Note a takeover; a person who demonstrates or tidies up takes nothing over."""
+        episode = self._episode
+        if episode is None or not episode.running or not self._policy_meant:
+            return
         self._out.append(self.takeovers.start(
-            self._since, self._tick_index(self._since), self._episode.id if self._episode else '',
-            operator, source, reason, self._checkpoint,
-            self._chunk if before is Mode.POLICY else 0))
+            self._since, self._tick_index(self._since), episode.id, operator, source, reason,
+            self._checkpoint, self._chunk if before is Mode.POLICY else 0))
 
     def _end_takeover(self, mode: Mode, reason: str) -> None:
         if self.mode is Mode.HUMAN:
@@ -324,8 +331,7 @@ class Arbiter:
         assert result.sent is not None
         self._sent, self._answered = result.sent, stamp
         self.executed += 1
-        for bit in result.clamped:
-            self.clamped[bit.name.lower()] += 1
+        self.clamped.update(name for bit, name in CLAMP_NAMES if bit & result.clamped)
         self._out.append(Executed(
             stamp, source, self.epoch, self._tick_index(stamp),
             self._requested(request, result), result.sent, result.clamped,

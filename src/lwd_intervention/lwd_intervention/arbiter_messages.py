@@ -19,7 +19,7 @@ from lwd_intervention.modes import Mode
 from lwd_intervention.records import Episode, Executed, ModeChange, Request, Takeover, Vector
 from lwd_msgs.msg import ControlMode, EpisodeState, ExecutedAction, Intervention
 
-assert {bit.name: bit.value for bit in Clamp} == {
+assert {bit.name: bit.value for bit in Clamp if bit} == {
     name: getattr(ExecutedAction, f'CLAMP_{name}')
     for name in ('POSITION', 'VELOCITY', 'ACCELERATION', 'INVALID')}
 
