@@ -57,7 +57,8 @@ class LiveView:
     def say(self, line: str) -> None:
         """Print a line that stays."""
         stamp = f'[{_clock_text(self._clock() - self._start)}]'
-        self._console.print(f'{stamp} {line}', highlight=False, markup=False)
+        self._console.print(f'{stamp} {line}', highlight=False, markup=False,
+                            soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Show a short remark beside the phase until the next one begins."""
