@@ -151,6 +151,7 @@ REFUSED = [
     ('unknown_task', dict(task='juggle'), "'juggle' is unknown, known are crate, place"),
     ('no_frames', dict(edit=change('executed_action', lambda m: None)), '0 ticks'),
     ('no_frames', dict(edit=change('joint_states', lambda m: None)), 'no sample yet'),
+    ('truncated', dict(gap=(15, 30)), '0.60 s before the end'),
     ('nan', dict(edit=change('executed_action', lambda m: spoil(m, 'sent', np.nan))),
      'left/forearm_roll is not finite'),
     ('nan', dict(edit=change('joint_states', lambda m: spoil(m, 'position', np.inf))), 'finite'),

@@ -32,23 +32,23 @@ class Pump:
         self._bytes = 0
         self._dropped: dict[str, int] = {}
         self._stopping = False
-        self._condition = threading.Condition()  # guards everything above
+        self._condition = threading.Condition()  # over an RLock; guards everything above
         self._thread = threading.Thread(target=self._run, name='bag-writer')
         self._thread.start()
 
-    def put(self, message: Received) -> None:
-        """Queue a message, or count it as lost if the disk is too slow."""
+    def put(self, batch: list[Received]) -> None:
+        """Queue messages; those there is no room for are counted as lost: the disk is too slow."""
         with self._condition:
-            if self._bytes + len(message.data) > self._max_bytes:
-                self.count_lost(message.topic)
-                return
-            self._queue.append(message)
-            self._bytes += len(message.data)
-            if len(self._queue) == 1:
-                self._condition.notify()
+            for message in batch:
+                if self._bytes + len(message.data) > self._max_bytes:
+                    self.count_lost(message.topic)
+                else:
+                    self._queue.append(message)
+                    self._bytes += len(message.data)
+            self._condition.notify()
 
     def count_lost(self, topic: str, count: int = 1) -> None:
-        """Count messages the middleware says are lost."""
+        """Count messages that are lost, to be reported in the writer's thread."""
         with self._condition:
             self._dropped[topic] = self._dropped.get(topic, 0) + count
 
@@ -71,8 +71,8 @@ class Pump:
                 self._guarded(self._lost, topic, count)
             for message in batch:
                 self._guarded(self._handle, message)
-                with self._condition:
-                    self._bytes -= len(message.data)
+            with self._condition:
+                self._bytes -= sum(len(message.data) for message in batch)
             self._guarded(self._tick)
             if stopping and not batch:
                 return

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import rclpy
-from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.callback_groups import CallbackGroup
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
@@ -23,39 +22,46 @@ from lwd_core.ros_tick import uses_sim_time
 from lwd_core.store import open_store
 from lwd_core.topics import TopicSpec
 from lwd_logger.config import MIB, RecorderParams
-from lwd_logger.preroll import Received
+from lwd_logger.intake import Collector, Intake, Source, Take
 from lwd_logger.pump import Pump
 from lwd_logger.recorder import Recorder, Status
 from lwd_logger.spool import Spool
 from lwd_msgs.msg import RecorderStatus, TopicCount
 
 # Deeper than the publishers' queues: the recorder may come late, it must not lose.
-_MIN_DEPTH = 50
+_MIN_DEPTH = 200
 
 
 class RecorderNode(Node):
-    """Records one robot; the executor only queues, a writer thread does the rest."""
+    """Records one robot.
+
+    Threads: the intake takes messages from the subscriptions, the writer does all else; the
+    executor serves parameters and the clock.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('recorder', **kwargs)
         self.params = declare(self, RecorderParams)
         robot = _robot(self.params)
         name = self.params.robot or self.get_namespace().strip('/') or robot.name
-        self._sim_time = uses_sim_time(self)
+        sim_time = uses_sim_time(self)
         self._status = publisher(self, topics.RECORDER_STATUS)
         specs = recorded_topics(robot, self.params.raw_cameras)
         self.recorder = Recorder(
             name, robot, specs, self.params, self._spool(name), Definitions(),
-            self._publish_status, self._say, 'sim' if self._sim_time else 'wall')
+            self._publish_status, self._say, 'sim' if sim_time else 'wall')
         self.recorder.recover()
-        self._pump = Pump(
-            self.recorder.handle, self.recorder.tick, self.recorder.lost,
-            lambda error: self._say('error', f'{type(error).__name__}: {error}'),
-            self.params.queue_mib * MIB)
-        self._subscriptions_kept = [self._subscribe(spec) for spec in specs.values()]
+        self._polled = _Polled()
+        self._listeners: list[Any] = []
+        sources = [Source(name, self._take_from(spec)) for name, spec in specs.items()]
+        clock = self._take_from(topics.CLOCK) if sim_time else None
+        self._pump = Pump(self.recorder.handle, self.recorder.tick, self.recorder.lost,
+                          self._failed, self.params.queue_mib * MIB)
+        self._intake = Intake(Collector(sources, clock), self._pump.put, self._failed)
 
     def close(self) -> None:
         """Write what is queued, close the bag that is open."""
+        self._intake.stop()
         self._pump.stop()
         self.recorder.shut_down()
 
@@ -67,22 +73,16 @@ class RecorderNode(Node):
             store.local('episodes').parent / '.spool' / name)
         return Spool(path, store, self._say)
 
-    def _subscribe(self, spec: TopicSpec) -> Any:
+    def _take_from(self, spec: TopicSpec) -> Take:
+        """Subscribe and return how to take one message; the executor leaves it alone."""
         deep = replace(spec, depth=max(spec.depth, _MIN_DEPTH))
-        events = SubscriptionEventCallbacks(incompatible_qos=partial(self._incompatible, spec))
-        return subscription(self, deep, _with_info(self._received, spec.name), raw=True,
-                            event_callbacks=events)
+        listener = subscription(self, deep, _unused, raw=True, callback_group=self._polled)
+        self._listeners.append(listener)
 
-    def _received(self, topic: str, data: bytes, info: Any) -> None:
-        now = self.get_clock().now().nanoseconds
-        sequence = info.get('publication_sequence_number') or 0
-        # Under simulated time the middleware's wall stamps would mean nothing in the bag.
-        publish_ns = now if self._sim_time else info.get('source_timestamp') or now
-        self._pump.put(Received(topic, data, now, publish_ns, sequence))
-
-    def _incompatible(self, spec: TopicSpec, event: Any) -> None:
-        self._say('error', f'{spec.name}: a publisher offers an incompatible QoS '
-                           f'({event.last_policy_kind}): nothing of it is recorded')
+        def take() -> Any:
+            with listener.handle:
+                return listener.handle.take_message(listener.msg_type, True)
+        return take
 
     def _publish_status(self, status: Status) -> None:
         message = RecorderStatus(
@@ -94,6 +94,9 @@ class RecorderNode(Node):
                     for t in status.topics])
         message.header.stamp = self.get_clock().now().to_msg()
         self._status.publish(message)
+
+    def _failed(self, error: Exception) -> None:
+        self._say('error', f'{type(error).__name__}: {error}')
 
     def _say(self, level: str, text: str) -> None:
         logger = self.get_logger()
@@ -124,11 +127,25 @@ def _robot(params: RecorderParams) -> RobotSpec:
     return RobotSpec.from_yaml(params.robot_file)
 
 
-def _with_info(received: Any, topic: str) -> Any:
-    """Return a callback of two arguments: rclpy passes the message info only to those."""
-    def callback(data: bytes, info: Any) -> None:
-        received(topic, data, info)
-    return callback
+class _Polled(CallbackGroup):
+    """Keeps its subscriptions out of every executor.
+
+    Their events too: an executor that waits for those wakes up for every message (Fast DDS). An
+    incompatible QoS is reported by the publisher's side.
+    """
+
+    def can_execute(self, entity: Any) -> bool:
+        return False
+
+    def beginning_execution(self, entity: Any) -> bool:
+        return False
+
+    def ending_execution(self, entity: Any) -> None:
+        pass
+
+
+def _unused(data: bytes) -> None:
+    raise AssertionError('messages are taken by the intake, never by an executor')
 
 
 def main(args: list[str] | None = None) -> None:

@@ -35,6 +35,7 @@ from lwd_core.observation import (
 from lwd_core.robot import RobotSpec
 
 _GAP_PERIODS = 1.5  # ticks further apart than this do not follow each other
+_MAX_MISSING_PERIODS = 10  # between the last tick and the end; more hides what was labelled
 
 
 @dataclass
@@ -235,6 +236,7 @@ def _assemble(meta: EpisodeMeta, robot: RobotSpec, bag: _Bag,
     if not ticks:
         raise EpisodeError('no_frames', f'{path}: has {len(executed)} ticks while running and not '
                                         f'one observation {problem}'.rstrip())
+    _check_end(path, meta, robot, ticks[-1])
     sent, requested = _actions(path, robot, actions)
     ticks_ns = np.array(ticks, np.int64)
     state = None
@@ -250,6 +252,15 @@ def _assemble(meta: EpisodeMeta, robot: RobotSpec, bag: _Bag,
         chunk_index=np.array([a.chunk_index for a in actions], np.int64),
         gaps=_gaps(ticks_ns, robot.period_ns), sources=used, assembler=assembler,
         dropped=len(executed) - len(ticks), substituted=substituted)
+
+
+def _check_end(path: Path, meta: EpisodeMeta, robot: RobotSpec, last_ns: int) -> None:
+    """Refuse a labelled episode whose end was not recorded: its outcome is not that of its end."""
+    missing = meta.ended_ns - last_ns
+    if meta.outcome != 'unlabelled' and missing > _MAX_MISSING_PERIODS * robot.period_ns:
+        raise EpisodeError('truncated', f'{path}: its last tick is {missing / 1e9:.2f} s before '
+                                        'the end of the episode, at most '
+                                        f'{_MAX_MISSING_PERIODS} periods may be missing')
 
 
 def _join(assembler: ObservationAssembler, tick: int,
