@@ -17,7 +17,7 @@ from lwd_core.store import write_atomic
 
 NARROW = 350  # px
 RECENT = 20  # episodes in the first and last takeover figures
-PHASES = {'demonstrate': 'demonstrations', 'sft': 'behaviour cloning', 'deploy': 'deploy and learn',
+PHASES = {'demonstrate': 'demonstrations', 'sft': 'cloning', 'deploy': 'deploy and learn',
           'dagger': 'HG-DAgger', 'evaluate': 'evaluation', 'illustrate': 'pictures'}
 
 
