@@ -2,14 +2,18 @@
 """Run the checks of `make test` and `make lint`: all of them, then say which failed."""
 from __future__ import annotations
 
+from collections.abc import Callable
 import os
 from pathlib import Path
 import subprocess
 import sys
 import time
 
+from sessions import run_sessions
+
 ROOT = Path(__file__).resolve().parents[1]
-TYPED = ('tools/bootstrap', 'src/lwd_core/lwd_core', 'src/lwd_learner/lwd_learner')
+TYPED = ('tools/bootstrap', 'tools/check.py', 'tools/sessions.py', 'tools/package_lint.py',
+         'src/lwd_core/lwd_core', 'src/lwd_learner/lwd_learner')
 
 
 def lint() -> list[list[str]]:
@@ -19,23 +23,26 @@ def lint() -> list[list[str]]:
 
 def types() -> list[list[str]]:
     """Strict types of the parts that have them."""
-    return [['mypy', *(path for path in TYPED if (ROOT / path).is_dir())]]
+    return [['mypy', *(path for path in TYPED if (ROOT / path).exists())]]
 
 
-def tests(arguments: list[str]) -> list[list[str]]:
-    """Unit tests of each package, then the system tests, in one session."""
-    # A ROS 2 installation brings plugins for older versions of pytest.
-    plugins = ['-p', 'no:launch_testing', '-p', 'no:launch_testing_ros_pytest_entrypoint']
-    return [[sys.executable, '-m', 'pytest', *plugins, *arguments]]
+def tests(arguments: list[str]) -> bool:
+    """Unit tests of each package, then the system tests."""
+    return run_sessions(ROOT, arguments, os.environ)
 
 
-def run(name: str, commands: list[list[str]]) -> bool:
-    """Run the commands of one check; return whether all passed."""
-    print(f'== {name}', flush=True)
-    start = time.monotonic()
+def commands_pass(commands: list[list[str]]) -> bool:
+    """Run all commands, also after a failure; return whether all passed."""
     env = {**os.environ, 'MYPYPATH': 'src/lwd_core:src/lwd_learner:tools'}
     codes = [subprocess.run(command, cwd=ROOT, env=env).returncode for command in commands]
-    passed = not any(codes)
+    return not any(codes)
+
+
+def timed(name: str, check: Callable[[], bool]) -> bool:
+    """Run one check between a line that opens and one that closes it."""
+    print(f'== {name}', flush=True)
+    start = time.monotonic()
+    passed = check()
     print(f'== {name}: {"passed" if passed else "FAILED"} ({time.monotonic() - start:.0f} s)',
           flush=True)
     return passed
@@ -46,8 +53,10 @@ def main(arguments: list[str]) -> int:
     split = arguments.index('--') if '--' in arguments else len(arguments)
     names, rest = arguments[:split], arguments[split + 1:]
     start = time.monotonic()
-    commands = {'lint': lint, 'types': types, 'tests': lambda: tests(rest)}
-    failed = [name for name in names if not run(name, commands[name]())]
+    checks: dict[str, Callable[[], bool]] = {
+        'lint': lambda: commands_pass(lint()), 'types': lambda: commands_pass(types()),
+        'tests': lambda: tests(rest)}
+    failed = [name for name in names if not timed(name, checks[name])]
     seconds = int(time.monotonic() - start)
     verdict = f'FAILED: {", ".join(failed)}' if failed else f'passed: {", ".join(names)}'
     print(f'{verdict} ({seconds // 60} min {seconds % 60} s)', flush=True)
