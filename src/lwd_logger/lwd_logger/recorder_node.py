@@ -5,31 +5,38 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+import signal
+import sys
+import threading
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 import rclpy
 from rclpy.callback_groups import CallbackGroup
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
 from lwd_core import topics
 from lwd_core.episode.definitions import Definitions
 from lwd_core.params import ParamError
-from lwd_core.robot import RobotSpec
+from lwd_core.robot import RobotSpec, SpecError
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher, subscription
 from lwd_core.ros_tick import uses_sim_time
-from lwd_core.store import open_store
+from lwd_core.store import open_store, StoreError
 from lwd_core.topics import TopicSpec
 from lwd_logger.config import MIB, RecorderParams
+from lwd_logger.diagnostics import recorder_status
 from lwd_logger.intake import Collector, Intake, Source, Take
 from lwd_logger.pump import Pump
 from lwd_logger.recorder import Recorder, Status
-from lwd_logger.spool import Spool
+from lwd_logger.spool import Spool, SpoolError
 from lwd_msgs.msg import RecorderStatus, TopicCount
 
 # Deeper than the publishers' queues: the recorder may come late, it must not lose.
 _MIN_DEPTH = 200
+_POLL = 0.2  # s; how soon a signal is noticed while nothing arrives
 
 
 class RecorderNode(Node):
@@ -46,11 +53,13 @@ class RecorderNode(Node):
         name = self.params.robot or self.get_namespace().strip('/') or robot.name
         sim_time = uses_sim_time(self)
         self._status = publisher(self, topics.RECORDER_STATUS)
+        self._diagnostics = publisher(self, topics.DIAGNOSTICS)
         specs = recorded_topics(robot, self.params.raw_cameras)
         self.recorder = Recorder(
             name, robot, specs, self.params, self._spool(name), Definitions(),
             self._publish_status, self._say, 'sim' if sim_time else 'wall')
         self.recorder.recover()
+        self._closed = False
         self._polled = _Polled()
         self._listeners: list[Any] = []
         sources = [Source(name, self._take_from(spec)) for name, spec in specs.items()]
@@ -59,11 +68,15 @@ class RecorderNode(Node):
                           self._failed, self.params.queue_mib * MIB)
         self._intake = Intake(Collector(sources, clock), self._pump.put, self._failed)
 
-    def close(self) -> None:
-        """Write what is queued, close the bag that is open."""
+    def destroy_node(self) -> None:
+        """Write what is queued, close the bag that is open, leave the graph."""
+        if self._closed:
+            return
+        self._closed = True
         self._intake.stop()
         self._pump.stop()
         self.recorder.shut_down()
+        super().destroy_node()
 
     def _spool(self, name: str) -> Spool:
         if not self.params.store:
@@ -85,6 +98,8 @@ class RecorderNode(Node):
         return take
 
     def _publish_status(self, status: Status) -> None:
+        if not self.context.ok():
+            return  # shutting down: the bag matters more than the news of it
         message = RecorderStatus(
             state=int(status.state), episode_id=status.episode_id,
             last_episode_id=status.last_episode_id, reason=status.reason,
@@ -94,6 +109,10 @@ class RecorderNode(Node):
                     for t in status.topics])
         message.header.stamp = self.get_clock().now().to_msg()
         self._status.publish(message)
+        diagnostics = DiagnosticArray(
+            status=[recorder_status(self.get_fully_qualified_name(), status)])
+        diagnostics.header.stamp = message.header.stamp
+        self._diagnostics.publish(diagnostics)
 
     def _failed(self, error: Exception) -> None:
         self._say('error', f'{type(error).__name__}: {error}')
@@ -149,16 +168,24 @@ def _unused(data: bytes) -> None:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the recorder until it is interrupted."""
-    rclpy.init(args=args)
-    node = RecorderNode()
+    """Run the recorder until SIGINT or SIGTERM; exit 2 with one line on a bad parameter or file."""
+    stop = threading.Event()
+    # rclpy's own handlers would shut the context down under a bag that is being closed.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    executor = SingleThreadedExecutor()
     try:
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.close()
+        node = RecorderNode()
+        executor.add_node(node)
+        while not stop.is_set() and rclpy.ok():
+            executor.spin_once(timeout_sec=_POLL)
         node.destroy_node()
+    except (ParamError, SpecError, SpoolError, StoreError, OSError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    finally:
+        executor.shutdown()
         rclpy.try_shutdown()
 
 

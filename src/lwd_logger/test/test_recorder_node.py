@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The recorder as a ROS node: a robot's messages over DDS become an episode in the store."""
 
+import os
 from pathlib import Path
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -16,7 +19,7 @@ from rclpy.serialization import deserialize_message  # noqa: E402
 
 from lwd_core import topics  # noqa: E402
 from lwd_core.episode import EpisodeBagReader, list_episodes, read_episode, read_meta  # noqa: E402
-from lwd_core.episode.synthetic import Recipe  # noqa: E402
+from lwd_core.episode.synthetic import Recipe, START_NS  # noqa: E402
 from lwd_core.observation import ObservationSpec  # noqa: E402
 from lwd_core.ros_qos import interface_class, publisher, subscription  # noqa: E402
 from lwd_core.store import FolderStore  # noqa: E402
@@ -53,10 +56,12 @@ class Robot:
         wait_for(lambda: self.statuses and all(
             p.get_subscription_count() for p in self.publishers.values()), 'recorder')
 
-    def run(self, recipe):
+    def run(self, recipe, until=lambda tick: False):
         """Publish the episode; READY waits for the recorder, as the episode machine does."""
         count = 0
-        for _, topic, message in script(ROBOT, recipe, MESSAGES):
+        for log_ns, topic, message in script(ROBOT, recipe, MESSAGES):
+            if until((log_ns - START_NS) // ROBOT.period_ns):
+                break
             self.publish(topic, message)
             count += 1
             if topic == 'episode' and message.phase == 2:
@@ -91,7 +96,7 @@ def graph(tmp_path, monkeypatch):
     yield Robot(helper), FolderStore(tmp_path / 'store')
     executor.shutdown()
     thread.join()
-    recorder.close()
+    recorder.destroy_node()
     context.try_shutdown()
 
 
@@ -113,6 +118,85 @@ def test_two_episodes_over_dds_are_two_bags_without_a_loss(graph):
         assert data.dropped == data.substituted == 0
     status = robot.statuses[-1]
     assert (status.state, status.episodes_written, status.lost_total) == (RecorderStatus.IDLE, 2, 0)
+
+
+def launch(store, domain):
+    """Start the recorder as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, '-m', 'lwd_logger.recorder_node', '--ros-args', '-r', '__ns:=/sim',
+         '-p', f'robot_file:={ROOT}/config/robots/sim.yaml', '-p', f'store:={store}',
+         '-p', 'disk_stop_mib:=1', '-p', 'disk_warn_mib:=1', '-p', 'flush_period:=0.05'],
+        env={**os.environ, 'ROS_DOMAIN_ID': str(domain),
+             'PYTHONPATH': os.pathsep.join(path for path in sys.path if path)})
+
+
+@pytest.fixture
+def robot_alone(monkeypatch):
+    """Return a robot on a domain of its own, without a recorder."""
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    context = rclpy.Context()
+    context.init(domain_id=54)
+    executor = SingleThreadedExecutor(context=context)
+    node = rclpy.create_node('fake_robot', context=context, namespace='/sim')
+    executor.add_node(node)
+    thread = threading.Thread(target=executor.spin)
+    thread.start()
+    yield Robot(node)
+    executor.shutdown()
+    thread.join()
+    context.try_shutdown()
+
+
+def test_a_killed_recorder_loses_at_most_its_flush_period(robot_alone, tmp_path):
+    robot, store = robot_alone, FolderStore(tmp_path)
+    process = launch(tmp_path, 54)
+    try:
+        robot.wait_until_heard()
+        count = robot.run(Recipe(ticks=60), until=lambda tick: tick == 50)
+        wait_for(lambda: robot.statuses[-1].messages >= count, 'messages')
+        time.sleep(0.2)  # four flush periods of the process under test
+    finally:
+        process.kill()
+        process.wait()
+    assert list_episodes(store) == []
+    process = launch(tmp_path, 54)
+    try:
+        wait_for(lambda: list_episodes(store), 'recovery')
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == 0
+    finally:
+        process.kill()
+    path, = list_episodes(store)
+    meta = read_meta(store, path)
+    assert meta.recovered and meta.outcome == 'unlabelled'
+    assert sum(topic['count'] for topic in meta.topics.values()) >= count
+    assert len(read_episode(store.local(path), ROBOT, ObservationSpec.for_robot(ROBOT, 'state'),
+                            require_outcome=False)) == 50
+
+
+def test_a_recorder_that_is_asked_to_stop_closes_its_bag(robot_alone, tmp_path):
+    process = launch(tmp_path, 54)
+    try:
+        robot_alone.wait_until_heard()
+        robot_alone.run(Recipe(ticks=20), until=lambda tick: tick == 10)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(TIMEOUT) == 0
+    finally:
+        process.kill()
+    meta = read_meta(FolderStore(tmp_path), list_episodes(FolderStore(tmp_path))[0])
+    assert not meta.recovered and 'was stopped' in meta.detail
+
+
+def test_a_bad_robot_file_is_one_line_and_exit_2(tmp_path):
+    (tmp_path / 'robot.yaml').write_text('name: x')
+    done = subprocess.run(
+        [sys.executable, '-m', 'lwd_logger.recorder_node', '--ros-args',
+         '-p', f'robot_file:={tmp_path}/robot.yaml', '-p', f'store:={tmp_path}'],
+        capture_output=True, text=True, timeout=TIMEOUT, env={
+            **os.environ, 'ROS_DOMAIN_ID': '54',
+            'PYTHONPATH': os.pathsep.join(path for path in sys.path if path)})
+    assert done.returncode == 2 and 'robot.yaml' in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_parameters_that_make_no_sense_are_refused(tmp_path):

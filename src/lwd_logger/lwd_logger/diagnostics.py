@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recorder's state as one diagnostic status; no rclpy here."""
+
+from __future__ import annotations
+
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+from lwd_logger.recorder import State, Status
+
+
+def recorder_status(name: str, status: Status) -> DiagnosticStatus:
+    """Return state and counters; ERROR for FAULT, WARN once messages were lost."""
+    level, text = DiagnosticStatus.OK, status.state.name
+    if status.lost_total:
+        level, text = DiagnosticStatus.WARN, f'{text}, {status.lost_total} messages lost'
+    if status.state is State.FAULT:
+        level, text = DiagnosticStatus.ERROR, status.reason
+    values = {
+        'episode': status.episode_id or 'none', 'messages': status.messages,
+        'MB': f'{status.bytes / 1e6:.1f}', 'episodes written': status.episodes_written,
+        'messages lost': status.lost_total, 'disk free [GB]': f'{status.disk_free / 1e9:.1f}',
+    }
+    return DiagnosticStatus(level=level, name=f'{name.lstrip("/")}: bag', message=text,
+                            values=[KeyValue(key=k, value=str(v)) for k, v in values.items()])
