@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings are validated as a whole, and a refusal names section, key, value and bound."""
 
+from dataclasses import asdict
+from pathlib import Path
+
 import pytest
+import yaml
 
 from lwd_core.params import ParamError
+from lwd_learner.algorithms.config import AgentConfig
 from lwd_learner.config import LearnerConfig
 
 
