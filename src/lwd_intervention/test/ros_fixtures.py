@@ -48,7 +48,7 @@ class FakeSim(Node):
         super().__init__('sim', namespace=NAMESPACE, **kwargs)
         self.tick, self.positions, self.commands, self.stalls = 0, [0.5, 0.5], 0, 0
         self._joints = publisher(self, topics.JOINT_STATES)
-        self._clock = self.create_publisher(Clock, 'clock', 10)
+        self._time = self.create_publisher(Clock, 'clock', 10)
         subscription(self, topics.COMMAND, self._on_command)
         self.create_service(ResetScene, 'reset_scene', self._on_reset)
         self.answered = threading.Event()
@@ -74,7 +74,7 @@ class FakeSim(Node):
         joints = JointState(name=list(NAMES), position=self.positions)
         joints.header.stamp = stamp
         self._joints.publish(joints)
-        self._clock.publish(Clock(clock=stamp))
+        self._time.publish(Clock(clock=stamp))
 
 
 class FakePolicy(Node):
