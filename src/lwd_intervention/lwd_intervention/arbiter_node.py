@@ -76,6 +76,7 @@ class ArbiterNode(Node):
         self._deadline = Deadline(self._on_deadline)
         self._last_log: dict[str, float] = {}
         self._closed = False
+        self._answered_at = 0.0  # wall time of the newest command
         self._make_publishers()
         self._make_subscriptions()
         self.create_service(RequestMode, 'arbiter/request_mode', self._on_request_mode)
@@ -179,7 +180,7 @@ class ArbiterNode(Node):
             if isinstance(record, Executed):
                 self._command.publish(self._messages.command(record))
                 self._executed.publish(self._messages.executed(record))
-                sent = True
+                sent, self._answered_at = True, time.monotonic()
             elif isinstance(record, ModeChange):
                 self._deadline.clear()  # the new mode has its own patience
                 self._mode.publish(messages.control_mode(record))
@@ -197,7 +198,8 @@ class ArbiterNode(Node):
         if self.core.open_tick is None:
             self._deadline.clear()
         elif self.core.mode in STANDING:
-            self._deadline.set_once(1.0 / max(self.params.hold_rate, 1e-3))
+            pause = 1.0 / max(self.params.hold_rate, 1e-3)
+            self._deadline.set_once(self._answered_at + pause - time.monotonic())
         else:
             self._deadline.set_once(self.params.answer_timeout)
 

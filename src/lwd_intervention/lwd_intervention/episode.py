@@ -52,6 +52,7 @@ class EpisodeConfig:
     reset_timeout: float = 30.0
     prepare_timeout: float = 30.0
     label_timeout: float = 30.0
+    loss_timeout: float = 15.0  # without clock or arbiter while RUNNING
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,14 @@ class EpisodeMachine:
         self._ids = EpisodeIds(config.robot)
         self._now = 0            # ns of ROS time, newest tick
         self._since = 0.0        # wall time this phase began
+        self._alive = 0.0        # wall time of the newest tick with an arbiter
         self._mode: Mode | None = None
         self._recording = ''     # episode the recorder records
         self._recorder_fault = ''
         self._policy_ready = False
         self._policy_reason = 'no policy/status yet'
         self._success: bool | None = None
+        self._arbiter_gone = False
         self._out: list[State] = []
 
     # -- requests ----------------------------------------------------------------------------
@@ -147,6 +150,8 @@ class EpisodeMachine:
     def on_tick(self, now: int, wall: float) -> list[State]:
         """Take ROS time: the time limit."""
         self._now = now
+        if not self._arbiter_gone:
+            self._alive = wall
         if self.state.phase is Phase.RUNNING:
             if now < self.state.started_ns:
                 self._stop(Stop.FAULT, 'the clock jumped back', wall)
@@ -161,6 +166,9 @@ class EpisodeMachine:
             self._give_up(Stop.FAULT, f'reset_scene gave no answer in {waited:.0f} s', wall)
         elif phase is Phase.READY and waited > self.config.prepare_timeout:
             self._give_up(Stop.FAULT, f'{self._missing()} (waited {waited:.0f} s)', wall)
+        elif phase is Phase.RUNNING and wall - self._alive > self.config.loss_timeout:
+            lost = 'arbiter' if self._arbiter_gone else 'clock'
+            self._stop(Stop.FAULT, f'no {lost} for {wall - self._alive:.0f} s', wall)
         elif phase is Phase.LABELLING and self._is_labelled() and waited > SETTLE:
             self._to(Phase.IDLE, wall)
         elif phase is Phase.LABELLING and waited > self.config.label_timeout:
@@ -198,6 +206,10 @@ class EpisodeMachine:
             self._stop(Stop.ESTOP, reason, wall)
         self._proceed(wall)
         return self._flush()
+
+    def on_arbiter(self, present: bool) -> None:
+        """Take whether somebody publishes control_mode at all."""
+        self._arbiter_gone = self.config.require_arbiter and not present
 
     def on_success(self, success: bool, wall: float) -> list[State]:
         """Take the automatic success test; only its rise within the run counts."""
@@ -269,6 +281,7 @@ class EpisodeMachine:
         """Go on where nothing has to be waited for any more."""
         if self.state.phase is Phase.READY and not self._missing():
             self.state = replace(self.state, started_ns=self._now)
+            self._alive = wall
             self._to(Phase.RUNNING, wall)
         elif self.state.phase is Phase.LABELLING and self._is_labelled():
             if self._mode is None or self._mode in STANDING:

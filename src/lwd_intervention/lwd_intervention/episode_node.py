@@ -51,6 +51,9 @@ class EpisodeParams:
     label_timeout: float = param(
         30.0, 'wait for a label before the episode stays UNLABELLED, wall time', unit='s',
         lower=0.0, upper=3600.0)
+    loss_timeout: float = param(
+        15.0, 'without a clock or an arbiter before a running episode stops, wall time', unit='s',
+        lower=0.1, upper=3600.0)
 
     def __post_init__(self) -> None:
         """Refuse to start without the two files."""
@@ -73,7 +76,7 @@ class EpisodeNode(Node):
         self.machine = EpisodeMachine(EpisodeConfig(
             self._robot, p.use_reset_scene, p.require_recorder, p.require_policy,
             p.require_arbiter, p.auto_success, p.reset_timeout, p.prepare_timeout,
-            p.label_timeout), load_tasks(p.tasks_file))
+            p.label_timeout, p.loss_timeout), load_tasks(p.tasks_file))
         self._now = 0
         self._resetting = ''  # episode whose reset_scene was called
         self._publisher = publisher(self, topics.EPISODE)
@@ -209,6 +212,8 @@ class EpisodeNode(Node):
         self._publisher.publish(message)
 
     def _on_diagnostics(self) -> None:
+        with self._lock:
+            self.machine.on_arbiter(self.count_publishers('control_mode') > 0)
         state = self.machine.state
         values = {'phase': state.phase.name, 'episode': state.id, 'outcome': state.outcome.name,
                   'elapsed [s]': f'{self.elapsed():.1f}', 'takeovers': self.machine.takeovers}

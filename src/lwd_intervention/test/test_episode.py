@@ -255,6 +255,20 @@ def test_a_reset_without_an_answer_gives_up_and_a_late_answer_changes_nothing():
     assert run.do('on_reset_done', episode, True, '') == []
 
 
+@pytest.mark.parametrize('lost', ['clock', 'arbiter'])
+def test_a_running_episode_ends_when_the_robot_is_gone(lost):
+    run = Run(loss_timeout=15.0)
+    run.running()
+    for second in range(20):
+        run.wall = float(second)
+        run.machine.on_arbiter(lost != 'arbiter')
+        if lost != 'clock':
+            run.machine.on_tick(101 * S, run.wall)
+        run.do('on_wall')
+    assert (run.phase, run.state.stop) == (Phase.LABELLING, Stop.FAULT)
+    assert run.state.detail == f'no {lost} for 16 s'
+
+
 def test_takeovers_are_counted_for_their_episode():
     run = Run()
     episode = run.running()
