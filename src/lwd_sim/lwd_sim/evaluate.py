@@ -56,7 +56,7 @@ def batched(acting: Any) -> BatchPolicy:
     return act
 
 
-class _Run:
+class PolicyRun:
     """One episode under way: its world, its chunk scheduler, what it recorded."""
 
     def __init__(self, task: str, seed: int, execute_steps: int, lookahead: int,
@@ -87,11 +87,14 @@ class _Run:
 
     def step(self) -> None:
         """Execute this tick's row."""
-        action = self.scheduler.action(self.world.steps).action
+        self.finish_step(self.scheduler.action(self.world.steps).action, SOURCE_POLICY)
+
+    def finish_step(self, action: np.ndarray, source: int) -> None:
+        """Execute this action, recorded if asked for."""
         if self.recorder is None:
             self.success = self.world.step(action)
         else:
-            self.success = self.recorder.step(action, SOURCE_POLICY)
+            self.success = self.recorder.step(action, source)
         self.done = self.success or self.world.steps >= self.world.task.time_limit
 
     def result(self) -> Result:
@@ -105,11 +108,18 @@ def rollout(policy: BatchPolicy, tasks: Sequence[str], seeds: Iterable[int], *,
             execute_steps: int = EXECUTE_STEPS, lookahead: int = LOOKAHEAD, record: bool = False,
             pixels: bool = False) -> list[Result]:
     """Run every task from every seed; return results in the order tasks x seeds."""
-    runs = [_Run(task, seed, execute_steps, lookahead, record)
-            for seeds in [list(seeds)] for task in tasks for seed in seeds]
+    seeds = list(seeds)
+    runs = [PolicyRun(task, seed, execute_steps, lookahead, record)
+            for task in tasks for seed in seeds]
+    run_lockstep(policy, runs, pixels)
+    return [run.result() for run in runs]
+
+
+def run_lockstep(policy: BatchPolicy, runs: Sequence[PolicyRun], pixels: bool = False) -> None:
+    """Step all runs together until each is done."""
     renderer = CameraRenderer() if pixels else None
     try:
-        active = runs
+        active = list(runs)
         while active:
             _plan(policy, [run for run in active if run.wants_chunk()], renderer)
             for run in active:
@@ -118,10 +128,9 @@ def rollout(policy: BatchPolicy, tasks: Sequence[str], seeds: Iterable[int], *,
     finally:
         if renderer is not None:
             renderer.close()
-    return [run.result() for run in runs]
 
 
-def _plan(policy: BatchPolicy, runs: list[_Run], renderer: CameraRenderer | None) -> None:
+def _plan(policy: BatchPolicy, runs: list[PolicyRun], renderer: CameraRenderer | None) -> None:
     if not runs:
         return
     observations = [observe(run.world, run.instruction, renderer) for run in runs]

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where and how an item is grasped, and whether it is: geometry that expert and state share."""
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from lwd_sim.geometry import gripper_rotation, UP, wrap
+from lwd_sim.kinematics import misfit
 from lwd_sim.names import JAW_TRAVEL
 from lwd_sim.scene import HANDLE_HALF_WIDTH, HANDLE_REACH
 from lwd_sim.tasks import Goal
 from lwd_sim.world import World
 
 PITCH = np.deg2rad(25)       # from the front: straight down is singular for this wrist
-LYING_PITCH = np.deg2rad(60)  # a lying item is grasped from above
+LYING_PITCHES = tuple(np.deg2rad([45, 60, 75]))   # a lying item is grasped from above
 UPRIGHT = 0.8                # cosine of an item's tilt below which it lies
 
 
@@ -31,7 +33,7 @@ def grasp_of(world: World, goal: Goal, arm: str) -> Grasp:
     if item.kind == 'crate':
         return _handle(position, rotation, item.size, arm)
     if abs(rotation[2, 2]) < UPRIGHT:
-        return _lying(position, rotation, item.half_sizes)
+        return _lying(world, goal, arm)
     height = _grasp_height(world, goal, arm)
     if item.kind == 'cylinder':
         return Grasp(position + height * UP, gripper_rotation(PITCH), item.size[0])
@@ -57,12 +59,28 @@ def _handle(position: np.ndarray, rotation: np.ndarray, size: tuple, arm: str) -
     return Grasp(point, gripper_rotation(PITCH, yaw), HANDLE_HALF_WIDTH)
 
 
-def _lying(position: np.ndarray, rotation: np.ndarray, half_sizes: tuple) -> Grasp:
-    """Grasp a toppled item across its longest axis."""
+def _lying(world: World, goal: Goal, arm: str) -> Grasp:
+    """Grasp a toppled item across its longest axis, from the side this arm reaches best."""
+    position, rotation = world.item_pose(goal.item)
+    half_sizes = world.item(goal.item).half_sizes
     long_axis = rotation[:, int(np.argmax(half_sizes))]
-    heading = np.arctan2(long_axis[1], long_axis[0])
-    yaw = wrap(heading - np.pi / 2, np.pi)
-    return Grasp(position, gripper_rotation(LYING_PITCH, yaw), min(half_sizes))
+    heading = float(np.arctan2(long_axis[1], long_axis[0])) - np.pi / 2
+    # Rounded: the choice must not flicker with the last bit of the pose, and is worth caching.
+    key = (world, arm, *np.round(position, 2).tolist(), round(wrap(heading, np.pi), 1))
+    pitch, flip = _best_side(*key)
+    yaw = wrap(heading, np.pi) + flip
+    return Grasp(position, gripper_rotation(pitch, yaw), min(half_sizes))
+
+
+@lru_cache(maxsize=256)
+def _best_side(world: World, arm: str, x: float, y: float, z: float, yaw: float
+               ) -> tuple[float, float]:
+    """Return the pitch and the turn (0 or half a turn) from which the arm reaches best."""
+    point = np.array([x, y, z])
+    sides = [(pitch, flip) for pitch in LYING_PITCHES for flip in (0.0, np.pi, -np.pi)]
+    misfits = [misfit(world, arm, point, gripper_rotation(pitch, yaw + flip))
+               for pitch, flip in sides]
+    return sides[int(np.argmin(misfits))]
 
 
 def offset(world: World, arm: str, grasp: Grasp) -> tuple[float, float, np.ndarray]:

@@ -77,7 +77,16 @@ def _furniture(shadows: bool) -> str:
 <camera name="head" pos="0 .25 .75" xyaxes="1 0 0 0 .97 .24" fovy="62"/>
 <geom name="table" type="box" size=".6 .4 .02" pos="0 .4 -.02" rgba=".3 .25 .2 1" {GRIP}/>
 <geom name="shelf0" type="box" size=".4 .055 .03" pos="0 .46 .03" rgba=".25 .3 .4 1" {GRIP}/>
-<geom name="shelf1" type="box" size=".4 .05 .08" pos="0 .57 .08" rgba=".5 .5 .58 1" {GRIP}/>"""
+<geom name="shelf1" type="box" size=".4 .05 .08" pos="0 .57 .08" rgba=".5 .5 .58 1" {GRIP}/>
+{_panes()}"""
+
+
+def _panes() -> str:
+    """Return invisible panes around the table: what falls over stays in the cell."""
+    panes = (('.01 .4 .2', '-.6 .4 .2'), ('.01 .4 .2', '.6 .4 .2'), ('.6 .01 .2', '0 .8 .2'),
+             ('.6 .01 .05', '0 0 .05'))
+    return ''.join(f'<geom type="box" size="{size}" pos="{pos}" rgba="0 0 0 0" {GRIP}/>'
+                   for size, pos in panes)
 
 
 def _arm(arm: str) -> str:
@@ -92,11 +101,11 @@ def _arm(arm: str) -> str:
        f'<geom type="capsule" fromto=".02 0 .3 .06 0 .3" size=".03" {look}/>')}
 {_link(arm, 'elbow', '.05955 0 .3', '0 1 0', '-1.76 1.6', .32, '.1 0 0', '.0015 .0015 .0003',
        f'<geom type="capsule" fromto="0 0 0 .2 0 0" size=".025" {look}/>')}
-{_link(arm, 'forearm_roll', '.2 0 0', '1 0 0', '-3.1 3.1', .41, '.05 0 0', '.0006 .0006 .0002',
+{_link(arm, 'forearm_roll', '.2 0 0', '1 0 0', '-2 2', .41, '.05 0 0', '.0006 .0006 .0002',
        f'<geom type="capsule" fromto="0 0 0 .1 0 0" size=".022" {look}/>')}
 {_link(arm, 'wrist_angle', '.1 0 0', '0 1 0', '-1.86 2.23', .12, '.04 0 0', '.0001 .0001 .0001',
        f'<geom type="capsule" fromto="0 0 0 .05 0 0" size=".02" {look}/>')}
-{_link(arm, 'wrist_rotate', '.0697 0 0', '1 0 0', '-3.1 3.1', .25, '.04 0 0',
+{_link(arm, 'wrist_rotate', '.0697 0 0', '1 0 0', '-2 2', .25, '.04 0 0',
        '.0007 .0006 .0005', f'<geom type="box" size=".035 .05 .02" pos=".02 0 0" {look}/>'
        f'<camera name="{arm}_wrist" pos="-.04 0 .09" xyaxes="0 -1 0 .35 0 .94" fovy="70"/>')}
 {_finger(arm, 'left_finger', .004, '.004 .055', look)}

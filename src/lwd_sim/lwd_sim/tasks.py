@@ -56,6 +56,7 @@ class Task:
     goals: tuple[Goal, ...]
     starts: tuple[tuple[str, Start], ...]
     time_limit: int             # control steps
+    usual_time: int             # control steps the expert takes
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -70,11 +71,11 @@ class Task:
 
 TASKS = {task.name: task for task in (
     Task('place', (Goal('milk', 'lower_left', 'single', ('left',)),),
-         (('milk', Start((-.28, -.12), (.26, .36), (-.3, .3))),), 180),
+         (('milk', Start((-.28, -.12), (.26, .36), (-.3, .3))),), 250, 65),
     Task('crate', (Goal('crate', 'lower_middle', 'both', ('left', 'right')),),
-         (('crate', Start((-.04, .04), (.27, .33), (-.1, .1))),), 200),
+         (('crate', Start((-.04, .04), (.27, .33), (-.1, .1))),), 350, 65),
     Task('handover', (Goal('pasta', 'lower_right', 'handover', ('left', 'right')),),
-         (('pasta', Start((-.24, -.14), (.28, .36), (-.15, .15))),), 300),
+         (('pasta', Start((-.24, -.14), (.28, .36), (-.15, .15))),), 450, 105),
 )}
 
 

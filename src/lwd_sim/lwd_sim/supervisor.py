@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When a watching operator takes over from the policy, and when he hands back.
+
+Called once per control step. While the policy drives, `watch` answers with a reason to take over or
+None; while the operator drives, it answers with a reason to hand back or None. He takes over when
+nothing gets better, when what was reached is lost, when a jaw closes on nothing, or when time is
+running out; he hands back when the stage he took over in is done and stays done. After
+`max_takeovers` he finishes the episode himself.
+"""
+from dataclasses import dataclass, field
+
+from lwd_sim.names import ARMS
+from lwd_sim.progress import Progress, progress
+from lwd_sim.world import World
+
+
+@dataclass(frozen=True)
+class SupervisorConfig:
+    """Patience of the operator; ticks are control steps."""
+
+    patience: int = 25            # ticks without progress before taking over
+    gain: float = 0.01            # progress that counts as getting better
+    loss: float = 0.12            # progress lost against the best before taking over
+    empty_grasp: int = 6          # ticks a jaw may stay closed on nothing
+    min_correction: int = 12      # ticks he drives at least
+    stable: int = 4               # ticks the next stage must hold before he hands back
+    max_takeovers: int = 4
+    time_reserve: float = 1.6     # he keeps this many times the time he usually needs
+    hand_back: bool = True
+
+
+@dataclass
+class Supervisor:
+    """Follows one episode."""
+
+    time_limit: int               # control steps
+    usual_time: int               # control steps he needs for the whole task
+    config: SupervisorConfig = field(default_factory=SupervisorConfig)
+
+    def __post_init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Start a new episode with the policy driving."""
+        self.takeovers = 0
+        self.human = False
+        self._restart(None, 0)
+
+    def _restart(self, now: Progress | None, step: int) -> None:
+        """Begin to judge anew: whoever drives now is judged by what happens from here."""
+        self._best = -1.0 if now is None else now.value
+        self._best_step = self._since = step
+        self._stage = 0 if now is None else now.stage
+        self._stable = 0
+        self._empty = dict.fromkeys(ARMS, 0)
+
+    def watch(self, world: World) -> str | None:
+        """Return why the driver changes now, or None; call exactly once per control step."""
+        now = progress(world)
+        reason = self._hand_back(now, world) if self.human else self._take_over(now, world)
+        if reason is not None:
+            self.takeovers += not self.human
+            self.human = not self.human
+            self._restart(now, world.steps)
+        return reason
+
+    def _take_over(self, now: Progress, world: World) -> str | None:
+        config, step = self.config, world.steps
+        if now.value > self._best + config.gain:
+            self._best, self._best_step = now.value, step
+        needed = config.time_reserve * self.usual_time * (1.0 - now.value)
+        empty = self._closed_on_nothing(world)
+        if self.time_limit - step < needed:
+            return f'time is running out at "{now.name}"'
+        if now.value < self._best - config.loss:
+            return f'lost what was reached, back at "{now.name}"'
+        if empty is not None:
+            return f'{empty} jaw closed on nothing'
+        if step - self._best_step >= config.patience:
+            return f'no progress at "{now.name}"'
+        return None
+
+    def _closed_on_nothing(self, world: World) -> str | None:
+        item = world.focus().item
+        for arm in ARMS:
+            empty = world.jaw(arm) < 0.13 and not world.pads_touching(arm, item)
+            self._empty[arm] = self._empty[arm] + 1 if empty else 0
+            if self._empty[arm] >= self.config.empty_grasp:
+                return arm
+        return None
+
+    def _hand_back(self, now: Progress, world: World) -> str | None:
+        config = self.config
+        self._stable = self._stable + 1 if now.stage > self._stage else 0
+        if not config.hand_back or self.takeovers >= config.max_takeovers:
+            return None
+        needed = config.time_reserve * self.usual_time * (1.0 - now.value)
+        if self.time_limit - world.steps < needed + 2 * config.patience:
+            return None
+        if world.steps - self._since < config.min_correction or self._stable < config.stable:
+            return None
+        return f'corrected up to "{now.name}"'
