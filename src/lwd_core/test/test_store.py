@@ -105,3 +105,9 @@ def test_a_directory_without_its_marker_or_already_there_is_not_put(store, tmp_p
     store.put_dir(source, 'e/1', 'm.json')
     with pytest.raises(StoreError, match='already'):
         store.put_dir(source, 'e/1', 'm.json')
+
+
+def test_only_folders_with_the_marker_are_there(store):
+    store.put('e/1/m.json', b'')
+    store.put('e/2/other.json', b'')
+    assert store.marked('e', 'm.json') == ['1'] and store.marked('no', 'm.json') == []

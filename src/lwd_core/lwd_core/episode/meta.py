@@ -151,14 +151,11 @@ def list_episodes(store: Store, robot: str | None = None) -> list[str]:
 
     Reads directory entries only, so it stays cheap with many episodes.
     """
-    found = []
-    for name in [robot] if robot else store.children('episodes'):
-        for date in store.children(f'episodes/{name}'):
-            for episode_id in store.children(f'episodes/{name}/{date}'):
-                path = f'episodes/{name}/{date}/{episode_id}'
-                if store.exists(f'{path}/{META}'):
-                    found.append(path)
-    return found
+    return [
+        f'episodes/{name}/{date}/{episode_id}'
+        for name in ([robot] if robot else store.children('episodes'))
+        for date in store.children(f'episodes/{name}')
+        for episode_id in store.marked(f'episodes/{name}/{date}', META)]
 
 
 def read_meta(store: Store, path: str) -> EpisodeMeta:
