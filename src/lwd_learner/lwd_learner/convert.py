@@ -91,8 +91,11 @@ def how_it_ended(data: Any, config: ReplayConfig) -> tuple[bool, bool]:
     return False, config.failure_terminal
 
 
-def audit(arrays: EpisodeArrays) -> tuple[str, ...]:
-    """Return warnings; raise RejectedEpisode for what must not be learned from."""
+def audit(arrays: EpisodeArrays, dropped: int = 0, substituted: int = 0) -> tuple[str, ...]:
+    """Return warnings; raise RejectedEpisode for what must not be learned from.
+
+    `dropped` ticks had no observation, `substituted` ones another than the policy saw live.
+    """
     moved = np.ptp(arrays.actions, axis=0)
     if len(arrays) < 2:
         raise RejectedEpisode(f'{len(arrays)} tick: no transition in it')
@@ -107,6 +110,10 @@ def audit(arrays: EpisodeArrays) -> tuple[str, ...]:
         warnings.append('joint states are frozen')
     if arrays.gaps[:-1].any():
         warnings.append(f'{int(arrays.gaps[:-1].sum())} gaps')
+    if dropped:
+        warnings.append(f'{dropped} ticks without an observation')
+    if substituted:
+        warnings.append(f'{substituted} ticks with another sample than the policy saw')
     return tuple(warnings)
 
 

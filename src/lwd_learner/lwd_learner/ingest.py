@@ -145,7 +145,7 @@ class Ingest:
         arrays = convert(
             data, digest, settings.replay, settings.instruction_dim, settings.trunk,
             self.online_since)
-        return Conversion(arrays, audit(arrays))
+        return Conversion(arrays, audit(arrays, data.dropped, data.substituted))
 
     def _reject(self, path: str, name: str, digest: str, error: Exception) -> None:
         reason = str(error) or type(error).__name__

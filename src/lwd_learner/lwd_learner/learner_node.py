@@ -128,6 +128,7 @@ class LearnerNode(Node):
         super().destroy_node()
 
     def _train(self) -> None:
+        os.nice(self.params.niceness)  # of this thread and those it starts; the teller stays brisk
         torch.set_num_threads(self.params.threads)
         try:
             while not self._stop.is_set():
@@ -196,7 +197,6 @@ def main(args: list[str] | None = None) -> None:
     executor, code = SingleThreadedExecutor(), 0
     try:
         node = LearnerNode()
-        os.nice(node.params.niceness)
         executor.add_node(node)
         while not stop.is_set() and rclpy.ok() and node.failure is None:
             executor.spin_once(timeout_sec=0.2)

@@ -40,5 +40,5 @@ def episode_data(
         meta=SimpleNamespace(**known), ticks_ns=np.arange(length) * 40_000_000,
         joints=np.repeat(wave, 14, 1), state=np.repeat(wave, 5, 1),
         actions=np.repeat(wave, 14, 1), source=np.resize(np.array(source, np.uint8), length),
-        gaps=np.zeros(length, bool), success=success, terminal=True,
+        gaps=np.zeros(length, bool), success=success, terminal=True, dropped=0, substituted=0,
     )

@@ -2,17 +2,16 @@
 """From real bags to checkpoints: SFT, HG-DAgger, and the loop that never stops."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from learner_fakes import episode
+from learner_stores import record_into, ROBOT, TASKS_FILE
 import numpy as np
 import pytest
 import torch
 
 from lwd_core.checkpoint import list_checkpoints, load_checkpoint, read_channel
-from lwd_core.episode.definitions import Definitions
-from lwd_core.episode.synthetic import Recipe, write_episode
-from lwd_core.robot import RobotSpec
 from lwd_core.store import FolderStore
 from lwd_core.task import load_tasks
 from lwd_learner.budget import Budget, Diverged, Limits
@@ -24,8 +23,6 @@ from lwd_learner.replay import ReplayError
 from lwd_learner.trainer import train_dagger, train_sft, Workspace
 from lwd_learner.value import value_trace
 
-ROOT = Path(__file__).resolve().parents[3]
-ROBOT = RobotSpec.from_yaml(ROOT / 'config/robots/sim.yaml')
 CONFIG = LearnerConfig.from_dict({
     'policy': {'horizon': 8, 'hidden': 16, 'layers': 1, 'instruction_dim': 4},
     'sft': {'steps': 30, 'batch': 32}, 'dagger': {'steps': 5, 'batch': 32},
@@ -35,25 +32,17 @@ CONFIG = LearnerConfig.from_dict({
 })
 
 
-@pytest.fixture(scope='module')
-def definitions() -> Definitions:
-    return Definitions([ROOT / 'src/lwd_msgs'])
-
-
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     torch.set_num_threads(1)
     return Workspace(
         FolderStore(tmp_path / 'store'), tmp_path / 'learner', ROBOT,
-        load_tasks(ROOT / 'config/tasks/sim.yaml'), config=CONFIG)
+        load_tasks(TASKS_FILE), config=CONFIG)
 
 
 @pytest.fixture
-def record(workspace: Workspace, definitions: Definitions):
-    def record(name: str, **recipe) -> None:
-        folder = workspace.store.local(f'episodes/robot1/2026-01-01/{name}')
-        write_episode(folder, ROBOT, Recipe(id=name, **{'ticks': 30, **recipe}), definitions)
-    return record
+def record(workspace: Workspace):
+    return partial(record_into, workspace.store.path)
 
 
 def weights(workspace: Workspace, ref) -> dict[str, np.ndarray]:
