@@ -15,14 +15,13 @@ Pure and single-threaded: events in, records out; `arbiter_node.py` holds the lo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 from lwd_core.clock import NS_PER_S, Tick
-from lwd_core.guard import Clamp, CommandGuard, GuardResult
+from lwd_core.guard import Clamp, GuardResult
 from lwd_core.robot import RobotSpec
-from lwd_intervention.anchor import Anchor
 from lwd_intervention.intervention import TakeoverLog
 from lwd_intervention.modes import allowed, Cause, DRIVERS, Mode, Source, STANDING
+from lwd_intervention.motion import Motion
 from lwd_intervention.records import (
     ArbiterConfig,
     Episode,
@@ -32,6 +31,7 @@ from lwd_intervention.records import (
     Request,
     Vector,
 )
+from lwd_intervention.ticks import TickBook
 
 DRIVER_SOURCE = {Mode.POLICY: Source.POLICY, Mode.HUMAN: Source.HUMAN}
 CLAMP_NAMES = tuple((bit, str(bit.name).lower()) for bit in Clamp if bit)
@@ -51,14 +51,9 @@ class Arbiter:
         self.refused: Counter[str] = Counter()  # commands not executed, by reason
         self.clamped: Counter[str] = Counter()  # commands changed by the guard, by bit
         self.executed = 0
-        self._robot = robot
         self._period = robot.period_ns
-        self._dt = self._period / NS_PER_S
-        self._guard = CommandGuard(robot)
-        self._anchor = Anchor(robot)
-        self._sent: Vector | None = None
-        self._now: int | None = None        # newest tick
-        self._answered: int | None = None   # newest tick with a command
+        self._ticks = TickBook(robot.period_ns)
+        self._motion = Motion(robot)
         self._since = 0                     # first tick of this mode
         self._good: int | None = None       # newest tick this driver filled in this mode
         self._fault = ''                    # why the driver's last command was invalid
@@ -79,9 +74,7 @@ class Arbiter:
     @property
     def open_tick(self) -> int | None:
         """Return the stamp of the newest tick if no command was sent for it yet."""
-        if self._now is None or (self._answered is not None and self._now <= self._answered):
-            return None
-        return self._now
+        return self._ticks.open
 
     @property
     def running(self) -> bool:
@@ -94,7 +87,7 @@ class Arbiter:
         """Take a control tick: the watchdog, and the answer of HOLD and ESTOP."""
         if tick.reset:
             self._restart(tick.stamp_ns)
-        self._now = tick.stamp_ns
+        self._ticks.now = tick.stamp_ns
         if self.mode in DRIVERS:
             self._watch(tick.stamp_ns)
         elif self.config.hold_at_once:
@@ -104,13 +97,13 @@ class Arbiter:
     def on_joints(self, positions: Vector) -> list[Output]:
         """Take the measured joint positions [d], in the robot file's order."""
         resetting = self._episode is not None and self._episode.resetting
-        if self._anchor.measure(positions, self._sent, resetting) and self.mode in STANDING:
-            self._forget_position()
+        if self._motion.measure(positions, resetting) and self.mode in STANDING:
+            self._motion.forget()
         return self._flush()
 
     def on_policy_command(self, request: Request) -> list[Output]:
         """Take a command of the policy; executed in POLICY only."""
-        if self._resumable and self.mode is Mode.HOLD and not self._wrong_time(request):
+        if self._resumable and self.mode is Mode.HOLD and not self._ticks.refuse(request.stamp_ns):
             self._resume()
         self._take(Mode.POLICY, request)
         return self._flush()
@@ -137,7 +130,7 @@ class Arbiter:
         if was.running and (new or not episode.running):
             self._transition(Mode.HOLD, Cause.EPISODE, 'episode ended', 'episode')
         if was.resetting and not episode.resetting:
-            self._forget_position()  # the scene is ready: hold where the robot stands now
+            self._motion.forget()  # the scene is ready: hold where the robot stands now
         if episode.running and new:
             self._begin(episode, known=before is not None)
         return self._flush()
@@ -146,7 +139,7 @@ class Arbiter:
         self, mode: Mode, operator: str = '', source: str = '', reason: str = '',
     ) -> tuple[bool, str, list[Output]]:
         """Ask for a mode; return whether it was granted, why not and what to do, and records."""
-        refusal = self._refuse_request(mode, operator)
+        refusal = self._refuse_request(mode)
         if refusal is not None or mode is self.mode:
             return refusal is None, refusal or f'already in {mode.name}', self._flush()
         default = {Mode.HUMAN: 'takeover', Mode.POLICY: 'handback', Mode.HOLD: 'hold requested',
@@ -179,8 +172,7 @@ class Arbiter:
     def _transition(self, mode: Mode, cause: Cause, reason: str, by: str) -> bool:
         if not allowed(self.mode, mode, cause):
             return False
-        open_tick = self.open_tick
-        self._since = open_tick if open_tick is not None else self._next_tick()
+        self._since = self._ticks.next_free
         self._end_takeover(mode, reason)
         previous, self.mode, self.reason = self.mode, mode, reason
         self._policy_meant |= mode is Mode.POLICY
@@ -193,8 +185,7 @@ class Arbiter:
         return True
 
     def _begin(self, episode: Episode, known: bool) -> None:
-        open_tick = self.open_tick
-        self._origin = open_tick if open_tick is not None else self._next_tick()
+        self._origin = self._ticks.next_free
         self._chunk = 0
         self._policy_meant = episode.start_mode is Mode.POLICY
         if not known:  # restarted amid an episode: a robot must not set off by itself
@@ -207,7 +198,7 @@ class Arbiter:
         if self.mode is Mode.HUMAN:
             self._take_open_tick_for_human()
 
-    def _refuse_request(self, mode: Mode, operator: str) -> str | None:
+    def _refuse_request(self, mode: Mode) -> str | None:
         if mode is self.mode:
             return None
         if not allowed(self.mode, mode, Cause.REQUEST):
@@ -244,9 +235,9 @@ class Arbiter:
 
     def _restart(self, now: int) -> None:
         """Forget stamps of the time before the clock jumped."""
-        self._answered, self._waiting_human = None, None
-        self._now, self._origin = now, now
-        self._forget_position()
+        self._ticks.restart(now)
+        self._waiting_human, self._origin = None, now
+        self._motion.forget()
         self._transition(Mode.HOLD, Cause.WATCHDOG, 'clock jumped', ARBITER)
 
     # -- takeovers ---------------------------------------------------------------------------
@@ -269,7 +260,7 @@ class Arbiter:
     def _take_open_tick_for_human(self) -> None:
         """Answer the tick the takeover found open: in lockstep nobody else may."""
         if self._waiting_human is not None and self.open_tick is not None:
-            if self._floor(self._waiting_human.stamp_ns) == self.open_tick:
+            if self._ticks.floor(self._waiting_human.stamp_ns) == self.open_tick:
                 self._take(Mode.HUMAN, self._waiting_human)
         self._hold_open_tick()
 
@@ -280,9 +271,8 @@ class Arbiter:
         if refusal is not None:
             self.refused[f'{driver.name.lower()}: {refusal}'] += 1
             return
-        stamp = self._floor(request.stamp_ns)
-        result = self._guard.check(
-            request.positions, self._sent, self._anchor.measured, self._dt, request.names)
+        stamp = self._ticks.floor(request.stamp_ns)
+        result = self._motion.check(request)
         if result.sent is None:
             self.refused[f'{driver.name.lower()}: {result.reasons[0]}'] += 1
             return
@@ -298,30 +288,17 @@ class Arbiter:
     def _refuse(self, driver: Mode, request: Request) -> str | None:
         if self.mode is not driver:
             return f'in {self.mode.name}'
-        if self._floor(request.stamp_ns) < self._since:
+        if self._ticks.floor(request.stamp_ns) < self._since:
             return 'older than the mode change'
         if request.tag is not None and request.tag.epoch != self.epoch:
             return 'planned in another epoch'
-        return self._wrong_time(request)
-
-    def _wrong_time(self, request: Request) -> str | None:
-        """Return why the stamp cannot be executed now, or None."""
-        stamp = self._floor(request.stamp_ns)
-        if self._now is None:
-            return 'no clock yet'
-        if self._answered is not None and stamp <= self._answered:
-            return 'tick already answered'
-        if self._now - stamp > 2 * self._period:
-            return 'older than two periods'
-        if stamp - self._now > 2 * self._period:  # a clock message may still be under way
-            return 'from the future'
-        return None
+        return self._ticks.refuse(request.stamp_ns)
 
     def _hold_open_tick(self) -> None:
         stamp = self.open_tick
         if stamp is None:
             return
-        result = self._guard.hold(self._sent, self._anchor.measured, self._dt)
+        result = self._motion.hold()
         if result.sent is not None:
             self._execute(stamp, Source.HOLD, None, result)
 
@@ -329,37 +306,14 @@ class Arbiter:
         self, stamp: int, source: Source, request: Request | None, result: GuardResult,
     ) -> None:
         assert result.sent is not None
-        self._sent, self._answered = result.sent, stamp
+        self._motion.keep(result.sent)
+        self._ticks.answered = stamp
         self.executed += 1
         self.clamped.update(name for bit, name in CLAMP_NAMES if bit & result.clamped)
         self._out.append(Executed(
             stamp, source, self.epoch, self._tick_index(stamp),
-            self._requested(request, result), result.sent, result.clamped,
+            self._motion.requested(request, result.clamped), result.sent, result.clamped,
             request.tag if request is not None else None))
-
-    def _requested(self, request: Request | None, result: GuardResult) -> Sequence[float] | Vector:
-        if request is None:
-            return ()
-        names = self._robot.joint_names
-        if request.names is None or tuple(request.names) == names:
-            return request.positions
-        if result.clamped & Clamp.INVALID:
-            return ()
-        order = dict(zip(request.names, request.positions))
-        return [order[name] for name in names]
-
-    # -- small things ------------------------------------------------------------------------
-
-    def _forget_position(self) -> None:
-        self._guard.reset()
-        self._sent = None
-
-    def _floor(self, stamp_ns: int) -> int:
-        return stamp_ns - stamp_ns % self._period
-
-    def _next_tick(self) -> int:
-        newest = [stamp for stamp in (self._now, self._answered) if stamp is not None]
-        return max(newest) + self._period if newest else 0
 
     def _tick_index(self, stamp: int) -> int:
         """Return control ticks since the episode began; 0 before and outside of episodes."""

@@ -17,7 +17,7 @@ def test_hold_answers_every_tick_with_the_measured_position():
 
 def test_nothing_is_sent_while_the_robots_position_is_unknown():
     driven = Driven()
-    driven.core._anchor.measured = None
+    driven.core._motion._anchor.measured = None
     assert driven.tick(0) == []
 
 
@@ -88,7 +88,7 @@ def test_a_starved_policy_comes_back_by_its_status_too():
     driven.tick(1)
     for _ in range(3):
         driven.add(driven.core.answer_open_tick())
-        driven.tick(driven.core._now // PERIOD + 1)
+        driven.tick(driven.core._ticks.now // PERIOD + 1)
     assert driven.core.mode is Mode.HOLD
     driven.add(driven.core.on_policy_status(True, '', 'c0ffee'))
     assert driven.core.mode is Mode.POLICY
