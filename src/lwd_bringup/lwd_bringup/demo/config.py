@@ -30,9 +30,11 @@ class DemoConfig:
     robots: int
     demonstrations: int
     demonstrate_s: float
+    sft_steps: int
     sft_s: float
     deploy_s: float
     min_checkpoints: int
+    dagger_steps: int
     dagger_s: float
     evaluate_s: float
     evaluate_episodes: int
@@ -97,9 +99,11 @@ def _build(values: Mapping[str, Any], scale: float, path: Path, observation: str
         observation=observation, tasks=_tasks(tasks or values['tasks']), robots=robots,
         demonstrations=int(_positive(values, 'demonstrate.episodes', path)),
         demonstrate_s=scale * _positive(values, 'demonstrate.seconds', path),
+        sft_steps=int(_positive(values, 'sft.steps', path)),
         sft_s=scale * _positive(values, 'sft.seconds', path),
         deploy_s=scale * _positive(values, 'deploy.seconds', path),
         min_checkpoints=int(values['deploy']['min_checkpoints']),
+        dagger_steps=int(_positive(values, 'dagger.steps', path)),
         dagger_s=scale * _positive(values, 'dagger.seconds', path),
         evaluate_s=scale * _positive(values, 'evaluate.seconds', path),
         evaluate_episodes=int(_positive(values, 'evaluate.episodes', path)),

@@ -40,6 +40,10 @@ class Stage:
         self._view.begin(self._phase, budget or seconds)
         while self.step() and time.monotonic() < deadline and not done():
             time.sleep(POLL_S)
+        return self.elapsed()
+
+    def elapsed(self) -> float:
+        """Return the s since the processes were started."""
         return time.monotonic() - self._began
 
     def step(self) -> bool:

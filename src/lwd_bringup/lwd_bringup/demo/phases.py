@@ -19,11 +19,12 @@ from lwd_bringup.demo.summary import POLICIES
 from lwd_bringup.demo.watch import StoreWatch
 from lwd_bringup.demo.worker import job, result
 from lwd_bringup.runner import ProcessSpec
-from lwd_core.checkpoint import read_channel
+from lwd_core.checkpoint import list_checkpoints, read_channel
 from lwd_core.episode.meta import EpisodeMeta
 
 THREADS = 2        # of training, which has the machine to itself
 BLOCK = 10         # held-out starts rolled out together, per task
+FINISHED = ('success', 'failure')
 PATIENCE = 3.0     # a job may take so many times its budget before it counts as stuck
 SLACK_S = 60.0     # for loading and saving around a job's budget
 
@@ -51,9 +52,14 @@ class Phases:
             self.view.end(result_text)
 
     def deployed(self) -> list[EpisodeMeta]:
-        """Return the episodes of the deployment, in the order recorded."""
+        """Return the episodes of the deployment that ran to their end, in the order recorded."""
         self.watch.refresh()
-        return self.watch.by_mode('policy')
+        return [meta for meta in self.watch.by_mode('policy') if meta.outcome in FINISHED]
+
+    def published(self) -> int:
+        """Count the checkpoints that robots could load: SFT and the learner's."""
+        peers = {self.digests.get('dagger')}
+        return sum(ref.digest not in peers for ref in list_checkpoints(self.watch.store))
 
     def demonstrate(self) -> str:
         """Let the operators demonstrate until there are enough successes."""
@@ -70,7 +76,7 @@ class Phases:
 
     def sft(self) -> str:
         """Clone the demonstrations; the policy is published on the robots' channel."""
-        done = self._train('sft', self.config.sft_s)
+        done = self._train('sft', self.config.sft_s, steps=self.config.sft_steps)
         self.digests['sft'] = done['digest']
         return f"policy {done['digest'][:12]} published"
 
@@ -81,20 +87,30 @@ class Phases:
                                 seed=config.deploy_seed, learner_config=str(self.learner_config))
         before = len(self.watch.metas)
         with Stage(config, 'deploy', specs, self.state, self.view) as stage:
-            stage.run(config.deploy_s, self._alive(config.startup_s, lambda: False))
+            stage.run(config.deploy_s * PATIENCE, self._alive(
+                config.startup_s, lambda: self._deployed_enough(stage.elapsed())),
+                budget=config.deploy_s)
         self.watch.refresh()
         newest = read_channel(self.watch.store, 'stable')
         self.digests['final'] = newest.digest if newest else self.digests['sft']
-        published = self.state.learner.get('checkpoints_published', 0)
+        published = self.published() - 1  # without SFT
         if published < config.min_checkpoints:
             self.view.say(f'only {published} checkpoints were published, '
                           f'{config.min_checkpoints} expected: this run is too short to tell')
         return (f'{len(self.watch.metas) - before} episodes, {published} checkpoints published, '
                 f"{self.state.total('loads')} loaded")
 
+    def _deployed_enough(self, elapsed: float) -> bool:
+        """Tell whether the time is over and what was learned has been tried on every robot."""
+        if elapsed < self.config.deploy_s:
+            return False
+        tried = [view.checkpoint_step > 0 for view in self.state.robots.values()]
+        return all(tried) and self.published() > self.config.min_checkpoints
+
     def dagger(self) -> str:
         """Train the peer on the same bags."""
-        done = self._train('dagger', self.config.dagger_s, initial=self.digests['sft'])
+        done = self._train('dagger', self.config.dagger_s, steps=self.config.dagger_steps,
+                           initial=self.digests['sft'])
         self.digests['dagger'] = done['digest']
         return f"policy {done['digest'][:12]}"
 

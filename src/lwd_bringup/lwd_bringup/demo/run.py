@@ -33,7 +33,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
         phases.run()
         deployed = phases.deployed()
         summary = make_summary(config, state, phases.rows, deployed, len(phases.watch.metas),
-                               phases.seconds)
+                               phases.published(), phases.seconds)
         summary['wall_s'] = round(time.monotonic() - began, 1)
         write_summary(config.out / 'summary.json', summary)
         write_report(config, state, summary, deployed, phases.pictures)

@@ -16,7 +16,7 @@ POLICIES = ('sft', 'dagger', 'final')
 
 
 def make_summary(config: DemoConfig, state: DemoState, rows: Sequence[dict[str, Any]],
-                 deployed: Sequence[EpisodeMeta], recorded: int,
+                 deployed: Sequence[EpisodeMeta], recorded: int, published: int,
                  phases_s: Mapping[str, float]) -> dict[str, Any]:
     """
     Return the summary; `deployed` are the episodes of the deployment in the order recorded.
@@ -28,10 +28,7 @@ def make_summary(config: DemoConfig, state: DemoState, rows: Sequence[dict[str, 
         'success': success_table(rows, POLICIES),
         'takeovers_per_episode': [len(meta.interventions) for meta in deployed],
         'episodes': recorded,
-        'checkpoints': {
-            'published': int(state.learner.get('checkpoints_published', 0)) + 1,  # and SFT
-            'loaded': state.total('loads'),
-        },
+        'checkpoints': {'published': published, 'loaded': state.total('loads')},
         'late_ticks': state.total('late_ticks'),
         'lost_messages': lost,
         'phases_s': {name: round(seconds, 1) for name, seconds in phases_s.items()},

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Jobs: behaviour cloning of the demonstrations (SFT), and HG-DAgger on every bag."""
 
+from functools import partial
 import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from lwd_bringup.demo.worker import say
 from lwd_bringup.paths import config_dir
 from lwd_core.robot import RobotSpec
 from lwd_core.store import FolderStore
@@ -17,16 +19,21 @@ from lwd_learner.trunk import make_trunk
 
 
 def run(settings: dict[str, Any]) -> dict[str, Any]:
-    """Train for `settings['seconds']` and return the checkpoint's digest, step and metrics."""
+    """Train for so many steps, or seconds if those end first; return the checkpoint."""
     logging.basicConfig(level=logging.INFO, format='%(levelname)s %(message)s')
     torch.set_num_threads(settings['threads'])
     workspace = open_workspace(settings)
+    budget = {key: settings[key] for key in ('steps', 'seconds')}
     if settings['job'] == 'sft':
-        ref = train_sft(workspace, seconds=settings['seconds'])
+        ref = train_sft(workspace, **budget)
     else:
         # DAgger is trained on the same bags as the final policy, but nobody deploys it.
-        ref = train_dagger(workspace, settings.get('initial'), seconds=settings['seconds'])
+        ref = train_dagger(workspace, settings.get('initial'), **budget)
     return {'digest': ref.digest, 'step': ref.step, 'uri': ref.uri}
+
+
+def _report(name: str, fraction: float, detail: str) -> None:
+    say(name, f'{fraction:.0%} {detail}')
 
 
 def open_workspace(settings: dict[str, Any]) -> Workspace:
@@ -39,4 +46,5 @@ def open_workspace(settings: dict[str, Any]) -> Workspace:
         observation=settings['observation'],
         config=LearnerConfig.from_yaml(settings['learner_config']),
         trunk=make_trunk(settings['observation']), seed=settings['seed'],
+        report=partial(_report, settings['job']),
     )

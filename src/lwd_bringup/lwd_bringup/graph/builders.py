@@ -21,6 +21,7 @@ EPISODES = Argument('episodes', 0, 'episodes the operator runs, 0: until stopped
 SEED = Argument('seed', 100_000, 'seed of the first start configuration')
 SPEED = Argument('real_time_factor', 0.0, 'cap on simulated s per s; 0: as fast as possible')
 USE_SIM_TIME = Argument('use_sim_time', False, 'follow /<robot>/clock instead of wall time')
+BESIDE_ROBOTS = 5  # niceness of the learner where real robots may share the machine
 POLICY = Argument('policy', True, 'start the policy node')
 
 WORK_DIR = Argument('work_dir', 'data/learner',
@@ -75,7 +76,8 @@ def _learner(**values: Any) -> tuple[NodeSpec, ...]:
     at = _deployment({**values, 'robot': 'lwd', 'use_sim_time': False})
     return (nodes.learner(at, work_dir=nodes.absolute(values['work_dir']),
                           observation=values['observation'], seed=values['seed'],
-                          config=nodes.absolute(values['learner_config'])),)
+                          config=nodes.absolute(values['learner_config']),
+                          niceness=values.get('niceness', BESIDE_ROBOTS)),)
 
 
 def _sim_fleet(**values: Any) -> tuple[NodeSpec, ...]:
@@ -88,7 +90,8 @@ def _sim_fleet(**values: Any) -> tuple[NodeSpec, ...]:
                'seed': values['seed'] + index * values['seed_stride']}
         fleet.extend(_sim(**own))
     if values['learner']:
-        fleet.extend(_learner(**{**values, 'seed': values['learner_seed']}))
+        # Simulated robots wait for whoever is late; nobody has to step back for them.
+        fleet.extend(_learner(**{**values, 'seed': values['learner_seed'], 'niceness': 0}))
     return tuple(fleet)
 
 
