@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The recorder as a ROS node: a robot's messages over DDS become an episode in the store."""
 
+from dataclasses import replace
 import os
 from pathlib import Path
 import signal
@@ -16,12 +17,14 @@ rclpy = pytest.importorskip('rclpy')
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.serialization import deserialize_message  # noqa: E402
+from rosgraph_msgs.msg import Clock  # noqa: E402
 
 from lwd_core import topics  # noqa: E402
 from lwd_core.episode import EpisodeBagReader, list_episodes, read_episode, read_meta  # noqa: E402
 from lwd_core.episode.synthetic import Recipe, START_NS  # noqa: E402
 from lwd_core.observation import ObservationSpec  # noqa: E402
 from lwd_core.ros_qos import interface_class, publisher, subscription  # noqa: E402
+from lwd_core.ros_tick import to_stamp  # noqa: E402
 from lwd_core.store import FolderStore  # noqa: E402
 from lwd_logger.recorder_node import RecorderNode  # noqa: E402
 from lwd_msgs.msg import RecorderStatus  # noqa: E402
@@ -42,8 +45,10 @@ def wait_for(condition, what):
 class Robot:
     """Publishes a synthetic episode as a real robot's nodes would."""
 
-    def __init__(self, node):
+    def __init__(self, node, simulated=False):
         self.statuses = []
+        self.simulated = simulated
+        self.clock = publisher(node, replace(topics.CLOCK, name='clock'))
         self.publishers = {name: publisher(node, spec) for name, spec in SPECS.items()}
         self._listener = subscription(node, topics.RECORDER_STATUS, self.statuses.append)
 
@@ -63,6 +68,8 @@ class Robot:
             if until((log_ns - START_NS) // ROBOT.period_ns):
                 break
             self.publish(topic, message)
+            if self.simulated:  # after the sensors of its tick, as the simulated robot does
+                self.clock.publish(Clock(clock=to_stamp(log_ns)))
             count += 1
             if topic == 'episode' and message.phase == 2:
                 wait_for(lambda: self.statuses[-1].state == RecorderStatus.RECORDING
@@ -71,29 +78,26 @@ class Robot:
         return count
 
 
-@pytest.fixture
-def graph(tmp_path, monkeypatch):
+@pytest.fixture(params=['wall', 'sim'])
+def graph(tmp_path, monkeypatch, request):
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     context = rclpy.Context()
     context.init(domain_id=52)
-    nodes = []
-
-    def start():
-        node = RecorderNode(context=context, namespace='/sim', parameter_overrides=[
+    simulated = request.param == 'sim'
+    recorder = RecorderNode(
+        context=context, namespace='/sim', cli_args=['--ros-args', '-r', '/clock:=/sim/clock'],
+        parameter_overrides=[
             Parameter('robot_file', value=str(ROOT / 'config/robots/sim.yaml')),
             Parameter('store', value=str(tmp_path / 'store')),
+            Parameter('use_sim_time', value=simulated),
             Parameter('disk_stop_mib', value=1), Parameter('disk_warn_mib', value=1)])
-        nodes.append(node)
-        return node
-
     executor = SingleThreadedExecutor(context=context)
-    recorder = start()
     helper = rclpy.create_node('fake_robot', context=context, namespace='/sim')
     for node in (recorder, helper):
         executor.add_node(node)
     thread = threading.Thread(target=executor.spin)
     thread.start()
-    yield Robot(helper), FolderStore(tmp_path / 'store')
+    yield Robot(helper, simulated), FolderStore(tmp_path / 'store')
     executor.shutdown()
     thread.join()
     recorder.destroy_node()
@@ -110,9 +114,13 @@ def test_two_episodes_over_dds_are_two_bags_without_a_loss(graph):
         path = list_episodes(store)[-1]
         meta = read_meta(store, path)
         assert (meta.id, meta.outcome, meta.robot) == (recipe.id, 'success', 'sim')
+        assert meta.clock == ('sim' if robot.simulated else 'wall')
         assert sum(topic['lost'] for topic in meta.topics.values()) == 0
-        messages = EpisodeBagReader(store.local(path) / meta.bag['file']).raw()
-        assert len(messages) >= count
+        bag = EpisodeBagReader(store.local(path) / meta.bag['file'])
+        assert len(bag.raw()) >= count
+        logged = [stamp for _, stamp, _ in bag.messages(['/sim/executed_action'])]
+        span = (logged[-1] - logged[2]) / ROBOT.period_ns
+        assert not robot.simulated or 41 <= span <= 42, 'logged on the simulated clock'
         data = read_episode(store.local(path), ROBOT, ObservationSpec.for_robot(ROBOT, 'state'))
         assert len(data) == 40 and list(data.source[9:21]) == [1] + [2] * 10 + [1]
         assert data.dropped == data.substituted == 0
