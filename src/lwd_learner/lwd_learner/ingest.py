@@ -124,6 +124,8 @@ class Ingest:
             if twin is not None:
                 raise RejectedEpisode(f'id {name} was ingested already, from {twin.path}')
         except Exception as error:  # one bad bag must not stop the others, whatever is wrong
+            if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+                raise  # the disk or the network, not the bag: look again later
             self._reject(path, name, digest, error)
             return None
         arrays.save(self._cache(arrays.episode_id))

@@ -36,6 +36,7 @@ from lwd_core.task import load_tasks
 from lwd_learner.config import LearnerConfig
 from lwd_learner.ingest import WorkDirError
 from lwd_learner.online import FAULT, OFFLINE, ONLINE, WAITING
+from lwd_learner.replay import ReplayError
 from lwd_learner.session import CLONING, LearnerSession, SessionSettings
 from lwd_learner.state_io import StateError
 from lwd_learner.status import Status
@@ -48,6 +49,10 @@ PHASES = {
     WAITING: LearnerStatus.IDLE, CLONING: LearnerStatus.OFFLINE, OFFLINE: LearnerStatus.OFFLINE,
     ONLINE: LearnerStatus.ONLINE, FAULT: LearnerStatus.FAULT,
 }
+EXPECTED = (  # errors that say in one line what to do
+    ParamError, SpecError, StoreError, CheckpointError, StateError, WorkDirError, ReplayError,
+    ValueError,
+)
 METRICS = {  # LearnerStatus field -> name in Status.metrics
     'loss_value': 'value_loss', 'loss_critic': 'q_loss', 'loss_policy': 'qam_loss', 'tau': 'tau',
     'entropy': 'entropy', 'q_success': 'q_success', 'q_failure': 'q_failure',
@@ -136,7 +141,7 @@ class LearnerNode(Node):
                     self._stop.wait(min(self.params.poll_period, 0.2))
             self.session.close()
         except BaseException as error:  # the process must end with it, not linger without a learner
-            LOGGER.exception('learner stopped')
+            LOGGER.error('learner stopped: %s', error, exc_info=not isinstance(error, EXPECTED))
             self.failure = error
 
 
@@ -202,8 +207,7 @@ def main(args: list[str] | None = None) -> None:
             executor.spin_once(timeout_sec=0.2)
         node.destroy_node()
         code = 0 if node.failure is None else 1
-    except (ParamError, SpecError, StoreError, CheckpointError, StateError, WorkDirError,
-            ValueError) as error:
+    except EXPECTED as error:
         print(error, file=sys.stderr)
         code = 2
     except ExternalShutdownException:

@@ -11,8 +11,10 @@ Not thread-safe: whoever calls `step` also calls `add`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 import json
 import logging
+import math
 from pathlib import Path
 import time
 from typing import Any
@@ -21,6 +23,7 @@ import numpy as np
 import torch
 
 from lwd_core.checkpoint import CheckpointRef
+from lwd_core.store import StoreError
 from lwd_learner.algorithms.agent import Agent
 from lwd_learner.budget import Budget, Diverged, Limits
 from lwd_learner.config import LearnerConfig
@@ -29,12 +32,13 @@ from lwd_learner.meter import Meter
 from lwd_learner.publish import Publisher
 from lwd_learner.replay import imitation_rule, ReplayBuffer
 from lwd_learner.sampler import AdaptiveSampler, draw_uniform
-from lwd_learner.state_io import load_state, save_state
+from lwd_learner.state_io import load_state, save_state, StateError
 from lwd_learner.status import compare_corrections, Status
 
 LOGGER = logging.getLogger(__name__)
 WAITING, OFFLINE, ONLINE, FAULT = 'waiting', 'offline', 'online', 'fault'
 STATE_FILE = 'state.safetensors'
+RETRY_SECONDS = 10.0  # after a checkpoint that could not be written
 
 
 class OnlineLearner:
@@ -67,6 +71,9 @@ class OnlineLearner:
         self._clock = clock
         self._published_at = self._saved_at = clock()
         self._published_step = 0
+        self._retry_at = -math.inf
+        self.trouble = ''  # why the newest checkpoint or state is not on disk
+        self.root = publisher.parent or ''  # the checkpoint learning began with
         work_dir.mkdir(parents=True, exist_ok=True)
 
     # -- data
@@ -92,6 +99,11 @@ class OnlineLearner:
         self.reason = (f'waits for online episodes: {self.buffer.episodes[1]} of '
                        f'{max(learning.min_online_episodes, 1)}')
         return False
+
+    @property
+    def offline_fraction(self) -> float:
+        """Return the used share of the offline budget, in [0, 1]."""
+        return self._offline.fraction
 
     def step(self) -> dict[str, Any] | None:
         """Take one update if there is something to learn from; None otherwise."""
@@ -131,25 +143,35 @@ class OnlineLearner:
         """Publish when enough steps and enough time have passed."""
         settings = self.config.publish
         due = (self.step_count - self._published_step >= settings.every_steps
-               and self._clock() - self._published_at >= settings.every_seconds)
+               and self._clock() - self._published_at >= settings.every_seconds
+               and self._clock() >= self._retry_at)
         return self.publish() if due else None
 
     def publish(self) -> CheckpointRef | None:
         """Publish the acting policy now; None after a fault, and when nothing was learned since."""
         if self.phase == FAULT or self.step_count == self._published_step:
             return None
-        self.checkpoint = self.publisher.publish(
-            self.agent.acting_policy(), self.step_count, self.meter.means(), f'lwd_{self.phase}')
+        self._published_at = self._clock()
+        try:
+            ref = self.publisher.publish(
+                self.agent.acting_policy(), self.step_count, self.meter.means(),
+                f'lwd_{self.agent.phase}')
+        except (OSError, StoreError) as error:  # a full disk must not end learning
+            self.trouble = f'cannot publish step {self.step_count}: {error}'
+            self._retry_at = self._clock() + RETRY_SECONDS
+            LOGGER.error('%s; tries again in %g s', self.trouble, RETRY_SECONDS)
+            return None
+        self.checkpoint, self.trouble = ref, ''
         self.published += 1
-        self._published_at, self._published_step = self._clock(), self.step_count
-        return self.checkpoint
+        self._published_step = self.step_count
+        return ref
 
     def status(self) -> Status:
         """Return what the robots' people want to know."""
         buffer, means = self.buffer, self.meter.means()
         corrections = compare_corrections(self.agent, buffer) if self.step_count else {}
         return Status(
-            phase=self.phase, reason=self.reason, step=self.step_count,
+            phase=self.phase, reason=self.reason or self.trouble, step=self.step_count,
             episodes=(buffer.episodes[0], buffer.episodes[1]),
             transitions=(buffer.transitions[0], buffer.transitions[1]),
             checkpoint=self.checkpoint.digest if self.checkpoint else '',
@@ -159,8 +181,14 @@ class OnlineLearner:
 
     def save_if_due(self) -> None:
         """Save the resume state when it is time."""
-        if self._clock() - self._saved_at >= self.config.publish.save_state_seconds:
+        if self._clock() - self._saved_at < self.config.publish.save_state_seconds:
+            return
+        self._saved_at = self._clock()
+        try:
             self.save()
+        except OSError as error:
+            self.trouble = f'cannot save the resume state: {error}'
+            LOGGER.error('%s', self.trouble)
 
     def save(self) -> None:
         """Save everything a restart needs beside the episodes; not after a fault."""
@@ -174,7 +202,8 @@ class OnlineLearner:
             'torch_rng': torch.get_rng_state(), 'step': self.step_count,
             'offline_done': self._offline.done, 'online_updates': self._online_updates,
             'published': self.published, 'published_step': self._published_step,
-            'parent': self.publisher.parent,
+            'parent': self.publisher.parent, 'root': self.root,
+            'kept': [asdict(ref) for ref in self.publisher.published],
         })
         self._saved_at = self._clock()
 
@@ -184,14 +213,19 @@ class OnlineLearner:
         if not path.exists():
             return False
         state = load_state(path)
-        self.agent.load_state_dict(state['agent'])
+        try:
+            self.agent.load_state_dict(state['agent'])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise StateError(f'{path}: does not fit the configuration ({error}): give the file it '
+                             'was made with, or remove the state to start over') from error
         self.sampler.load_state_dict(state['sampler'])
         self._imitation_rng.bit_generator.state = state['imitation_rng']
         torch.set_rng_state(state['torch_rng'])
         self.step_count, self._offline.done = state['step'], state['offline_done']
         self._online_updates = state['online_updates']
         self.published, self._published_step = state['published'], state['published_step']
-        self.publisher.parent = state['parent']
+        self.publisher.parent, self.root = state['parent'], state['root']
+        self.publisher.published = [CheckpointRef(**fields) for fields in state['kept']]
         return True
 
     # -- parts

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 import logging
 import math
+import os
+import sqlite3
 import time
 
-from lwd_core.checkpoint import CheckpointRef, read_channel
+from lwd_core.checkpoint import CheckpointRef, load_checkpoint, read_channel
 from lwd_core.flow import make_policy
 from lwd_learner.budget import Diverged
 from lwd_learner.build import demonstrations, fill_buffer, fresh_policy, make_agent
@@ -96,6 +98,14 @@ class LearnerSession:
     def _poll(self) -> None:
         if self._clock() - self._polled_at < self.settings.poll_seconds:
             return
+        self._polled_at = self._clock()
+        try:
+            self._take_in()
+        except (OSError, sqlite3.OperationalError) as error:
+            # nothing was recorded of this episode: it is looked at again
+            LOGGER.error('ingest: %s; tries again in %g s', error, self.settings.poll_seconds)
+
+    def _take_in(self) -> None:
         for one in self.ingest.poll(self.settings.ingest_batch):
             LOGGER.info('episode %s: %s, %d ticks, %s', one.episode_id, one.task, len(one),
                         'success' if one.success else 'failure')
@@ -103,7 +113,6 @@ class LearnerSession:
                 self._waiting.append(one)
             else:
                 self.learner.add(one)
-        self._polled_at = self._clock()
 
     def _start(self) -> bool:
         """Find a policy to start from; False while there is none."""
@@ -122,11 +131,28 @@ class LearnerSession:
         if not path.is_file():
             return None
         state = load_state(path)
+        if self._superseded(state['root']):
+            os.replace(path, path.with_suffix('.old'))
+            return None
+        self._require_horizon(int(state['policy']['horizon']))
         learner = self._learner(make_policy(state['policy'], state['normalization']), None)
         learner.resume()
         self.announced = read_channel(workspace.store, workspace.config.publish.channel)
         LOGGER.info('resumed at step %d', learner.step_count)
         return learner
+
+    def _superseded(self, root: str) -> bool:
+        """Say whether somebody put a new cloned policy into the channel since `root`."""
+        store, channel = self.workspace.store, self.workspace.config.publish.channel
+        ref = read_channel(store, channel)
+        if ref is None or ref.digest == root:
+            return False
+        kind = load_checkpoint(store, ref).kind
+        if kind.startswith('lwd_'):
+            return False
+        LOGGER.warning("channel '%s' now means %s (%s): starts over from it, the old state is "
+                       'kept aside', channel, ref.digest[:12], kind)
+        return True
 
     def _from_checkpoint(self) -> OnlineLearner | None:
         workspace = self.workspace

@@ -19,8 +19,9 @@ from lwd_learner.budget import progress_bar, Report
 from lwd_learner.build import demonstrations, fill_buffer, fresh_policy, make_agent
 from lwd_learner.config import ImitationConfig, LearnerConfig
 from lwd_learner.episodes import EpisodeArrays
-from lwd_learner.imitation import fit_imitation
+from lwd_learner.imitation import fit_imitation, REPORT_EVERY
 from lwd_learner.ingest import Ingest, IngestSettings
+from lwd_learner.online import OnlineLearner
 from lwd_learner.publish import load_policy, Publisher
 from lwd_learner.replay import ReplayError
 
@@ -107,6 +108,36 @@ def train_dagger(
         policy, _ = load_policy(workspace.store, initial, workspace.robot)
     selection = 'successes_and_corrections'
     return _clone(workspace, policy, episodes, selection, config.dagger, 'dagger', channel)
+
+
+def train_offline(
+    workspace: Workspace, initial: CheckpointRef | str, channel: str = '', steps: int = 1000,
+    seconds: float = 0.0,
+) -> CheckpointRef:
+    """Run the offline phase on every episode of the store, from the checkpoint `initial`.
+
+    The state with the critic is left in `<work_dir>/offline/`. Raises Diverged.
+    """
+    config = workspace.config.override(
+        learning={'offline_steps': steps, 'offline_seconds': seconds})
+    policy, contents = load_policy(workspace.store, initial, workspace.robot)
+    publisher = Publisher(
+        workspace.store, workspace.robot, channel, parent=contents.manifest['digest'])
+    learner = OnlineLearner(
+        make_agent(config, policy, workspace.seed), config, publisher,
+        workspace.work_dir / 'offline', workspace.seed)
+    for one in workspace.load_episodes():
+        learner.add(one.with_origin('offline'))
+    with progress_bar('offline', workspace.show_progress) as bar:
+        report = workspace.report or bar
+        while learner.step() is not None:
+            if report is not None and learner.step_count % REPORT_EVERY == 0:
+                report(learner.offline_fraction, f'step {learner.step_count}')
+    ref = learner.publish()
+    if ref is None:
+        raise ReplayError(f'the offline phase ended without an update: {learner.reason}')
+    learner.save()
+    return ref
 
 
 def _clone(

@@ -51,7 +51,7 @@ def test_clones_learns_announces_and_ends_with_a_checkpoint(context, tmp_path):
     executor.add_node(listener)
 
     def until(condition):
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 100
         while not condition():
             assert time.monotonic() < deadline and node.failure is None, said[-1:]
             executor.spin_once(timeout_sec=0.05)

@@ -20,8 +20,9 @@ from lwd_learner.config import LearnerConfig
 from lwd_learner.online import OnlineLearner
 from lwd_learner.publish import load_policy, Publisher
 from lwd_learner.replay import ReplayError
-from lwd_learner.trainer import train_dagger, train_sft, Workspace
-from lwd_learner.value import value_trace
+from lwd_learner.state_io import StateError
+from lwd_learner.trainer import train_dagger, train_offline, train_sft, Workspace
+from lwd_learner.value import load_agent, value_trace
 
 CONFIG = LearnerConfig.from_dict({
     'policy': {'horizon': 8, 'hidden': 16, 'layers': 1, 'instruction_dim': 4},
@@ -236,3 +237,42 @@ def test_demonstrations_are_successes_without_the_policy():
     human = np.full(20, 2, np.uint8)
     episodes = [episode('a', source=human), episode('b'), episode('c', source=human, success=False)]
     assert [one.episode_id for one in demonstrations(episodes)] == ['a']
+
+
+def test_offline_phase_leaves_a_checkpoint_and_its_critic(workspace, record):
+    record('e1', human=(0, 30))
+    record('e2', outcome='failure')
+    sft = train_sft(workspace)
+    ref = train_offline(workspace, sft, steps=4)
+    contents = load_checkpoint(workspace.store, ref, ROBOT)
+    assert (contents.kind, contents.step, contents.parent) == ('lwd_offline', 4, sft.digest)
+    assert load_agent(workspace.work_dir / 'offline', CONFIG).step == 4
+
+
+def test_full_disk_delays_publishing_and_learning_goes_on(tmp_path, monkeypatch):
+    learner = learner_of(tmp_path)
+    learner.add(made('o1', 'online'))
+    now = [1e9]
+    learner._clock = lambda: now[0]
+    monkeypatch.setattr(learner.publisher.store, 'put', full_disk)
+    assert learner.run(steps=6) == 6
+    assert 'cannot publish step 4: [Errno 28] no space' in learner.status().reason
+    monkeypatch.undo()
+    now[0] += 11.0
+    learner.run(steps=1)
+    assert [ref.step for ref in list_checkpoints(learner.publisher.store)] == [7]
+    assert learner.status().reason == ''
+
+
+def full_disk(*_) -> None:
+    raise OSError(28, 'no space')
+
+
+def test_state_of_another_configuration_is_refused(tmp_path):
+    first = learner_of(tmp_path)
+    first.add(made('o1', 'online'))
+    first.run(steps=1)
+    first.save()
+    other = learner_of(tmp_path, CONFIG.override(agent={'critic': {'hidden': 24}}))
+    with pytest.raises(StateError, match='does not fit the configuration'):
+        other.resume()
