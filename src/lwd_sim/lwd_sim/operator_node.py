@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scripted operator as a ROS 2 node: runs episodes, drives through teleoperation, labels.
+
+`demonstrate`: drives every episode from its first tick. `supervise`: lets the policy drive, takes
+over when it is failing, corrects, hands back. He uses what a person's tools use: the run_episode
+action, arbiter/request_mode, teleop/command, episode/label; what he sees is sim/state.
+"""
+from collections.abc import Callable
+from dataclasses import dataclass
+import signal
+import sys
+from typing import Any
+
+from lwd_core import topics
+from lwd_core.params import param, ParamError
+from lwd_core.robot import RobotSpec
+from lwd_core.ros_params import declare
+from lwd_core.ros_qos import publisher, subscription
+from lwd_core.ros_tick import to_ns
+from lwd_core.spec import SpecError
+from lwd_core.task import load_tasks, require_task
+from lwd_msgs.action import RunEpisode
+from lwd_msgs.msg import ControlMode, EpisodeState, Outcome
+from lwd_msgs.srv import LabelEpisode, RequestMode
+import numpy as np
+import rclpy
+from rclpy.action import ActionClient
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from lwd_sim.names import JOINT_NAMES
+from lwd_sim.operating import Intent, ScriptedOperator, View
+from lwd_sim.schedule import Schedule
+from lwd_sim.supervisor import SupervisorConfig
+
+POLL = 0.1  # s, how soon the next episode is asked for
+SOURCE = 'scripted'
+UNDER_WAY = (EpisodeState.READY, EpisodeState.RUNNING)
+
+
+@dataclass(frozen=True)
+class OperatorParams:
+    """Parameters of the scripted operator."""
+
+    robot_file: str = param('', 'robot YAML: control rate')
+    robot: str = param('', 'robot name, for the log')
+    tasks_file: str = param('', 'task YAML: which tasks there are')
+    mode: str = param('supervise', 'drive every episode, or watch and correct the policy',
+                      choices=('demonstrate', 'supervise'))
+    tasks: tuple[str, ...] = param(('place',), 'tasks, taken in turn')
+    episodes: int = param(0, 'episodes to run; 0: until stopped', lower=0)
+    seed: int = param(100_000, 'seed of the first start; counts up once all tasks had it', lower=0)
+    operator_name: str = param('scripted', 'name in takeovers and labels')
+    noise: float = param(0.01, 'std on his joint targets: variety for the learner', unit='rad',
+                         lower=0.0, upper=0.1)
+    patience: int = param(25, 'ticks without progress before he takes over', lower=1)
+    max_takeovers: int = param(4, 'after as many he finishes the episode himself', lower=1)
+    hand_back: bool = param(True, 'hand back once corrected')
+    exit_when_done: bool = param(False, 'leave after the last episode')
+
+    def __post_init__(self) -> None:
+        """Refuse to start without files and tasks."""
+        for name in ('robot_file', 'tasks_file'):
+            if not getattr(self, name):
+                raise ParamError(f"parameter {name}: '' refused, name a YAML file "
+                                 f"(e.g. config/{name.split('_')[0].rstrip('s')}s/sim.yaml)")
+        if not self.tasks:
+            raise ParamError('parameter tasks: () refused, name at least one task')
+
+
+class OperatorNode(Node):
+    """Episodes one after the other; every tick of his answered from the callback of sim/state."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Declare, check the tasks, connect."""
+        super().__init__('operator', **kwargs)
+        p = self.params = declare(self, OperatorParams)
+        self._period = RobotSpec.from_yaml(p.robot_file).period_ns
+        known = load_tasks(p.tasks_file)
+        for task in p.tasks:
+            require_task(known, task, 'parameter tasks')
+        self.schedule = Schedule(p.tasks, p.seed, p.episodes)
+        self._operator = ScriptedOperator(p.mode == 'supervise', p.noise, SupervisorConfig(
+            patience=p.patience, max_takeovers=p.max_takeovers, hand_back=p.hand_back))
+        self._episode = EpisodeState()
+        self._begun = ''                   # episode the operator works on
+        self._labelled = ''                # episode he has labelled
+        self._mode = ControlMode.HOLD
+        self._asked: int | None = None     # mode he asked for and has not got yet
+        self._busy = False                 # a goal is under way
+        self._view: View | None = None
+        self._connect()
+
+    def _connect(self) -> None:
+        self._teleop = publisher(self, topics.TELEOP_COMMAND)
+        subscription(self, topics.EPISODE, self._on_episode)
+        subscription(self, topics.CONTROL_MODE, self._on_mode)
+        subscription(self, topics.SIM_STATE, self._on_state)
+        self._request = self.create_client(RequestMode, 'arbiter/request_mode')
+        self._label = self.create_client(LabelEpisode, 'episode/label')
+        self._run = ActionClient(self, RunEpisode, topics.RUN_EPISODE)
+        self.create_timer(POLL, self._on_poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    @property
+    def done(self) -> bool:
+        """Tell whether every episode is over."""
+        return self.schedule.done and not self._busy
+
+    # -- episodes ----------------------------------------------------------------------------
+
+    def _on_poll(self) -> None:
+        if self._busy or self.schedule.done or not self._run.server_is_ready():
+            return
+        if not (self._request.service_is_ready() and self._label.service_is_ready()):
+            return
+        task, seed = self.schedule.next()
+        mode = (EpisodeState.MODE_HUMAN if self.params.mode == 'demonstrate'
+                else EpisodeState.MODE_POLICY)
+        self._busy = True
+        goal = RunEpisode.Goal(task=task, start_mode=mode, seed=seed)
+        self._then(self._run.send_goal_async(goal), self._on_goal_answer)
+
+    def _then(self, future: Any, callback: Callable[[Any], None]) -> None:
+        future.add_done_callback(lambda done: callback(done.result()))
+
+    def _on_goal_answer(self, handle: Any) -> None:
+        if not handle.accepted:
+            self._busy = False
+            return
+        self._then(handle.get_result_async(), lambda answer: self._on_result(answer.result))
+
+    def _on_result(self, result: Any) -> None:
+        self._busy = False
+        ran = result.outcome.value in (Outcome.SUCCESS, Outcome.FAILURE)
+        if ran:
+            self.schedule.finish()
+        word = {Outcome.SUCCESS: 'success', Outcome.FAILURE: 'failure'}.get(
+            result.outcome.value, 'not run')
+        self.get_logger().info(
+            f'{result.episode_id or "episode"}: {word} after {result.duration:.1f} s, '
+            f'{result.takeovers} takeovers; {self.schedule.finished} done. {result.message}')
+
+    def _on_episode(self, message: EpisodeState) -> None:
+        self._episode = message
+        if message.phase in UNDER_WAY and self._begun != message.episode_id:
+            self._begun, self._asked = message.episode_id, None
+            self._operator.begin(message.task, message.seed,
+                                 round(message.time_limit * 1e9 / self._period))
+        if message.phase == EpisodeState.LABELLING and \
+                message.outcome.value == Outcome.UNLABELLED:
+            success = self._view is not None and self._view.success
+            self._give_label(success, 'at the end of the time')
+
+    def _give_label(self, success: bool, detail: str) -> None:
+        if self._labelled == self._episode.episode_id:
+            return
+        self._labelled = self._episode.episode_id
+        outcome = Outcome(value=Outcome.SUCCESS if success else Outcome.FAILURE)
+        self._label.call_async(LabelEpisode.Request(
+            episode_id=self._episode.episode_id, outcome=outcome,
+            operator_name=self.params.operator_name, detail=detail))
+
+    # -- ticks -------------------------------------------------------------------------------
+
+    def _on_mode(self, message: ControlMode) -> None:
+        self._mode = message.mode
+        if self._mode == self._asked:
+            self._asked = None
+
+    def _on_state(self, message: Any) -> None:
+        self._view = view = View(message.task, message.seed, message.step, np.array(message.qpos),
+                                 np.array(message.qvel), np.array(message.ctrl), message.success)
+        episode = self._episode
+        if episode.phase not in UNDER_WAY or view.task != episode.task:
+            return
+        stamp = to_ns(message.header.stamp)
+        if episode.phase == EpisodeState.READY:
+            self._before_the_start(view, stamp)
+            return
+        tick = max(0, (stamp - to_ns(episode.started)) // self._period)
+        self._carry_out(self._operator.see(view, tick), stamp)
+
+    def _before_the_start(self, view: View, stamp: int) -> None:
+        """Offer the action of each tick, so that the first one of the episode is answered too."""
+        if self._operator.driving:
+            self._send(self._operator.act(view), stamp)
+
+    def _carry_out(self, intent: Intent, stamp: int) -> None:
+        # The action first: the arbiter takes the newest one for the tick a takeover finds open.
+        if intent.action is not None:
+            self._send(intent.action, stamp)
+        if intent.take_over:
+            self._ask(ControlMode.HUMAN, intent.take_over)
+        elif intent.hand_back:
+            self._ask(ControlMode.POLICY, intent.hand_back)
+        elif self._operator.driving and self._mode == ControlMode.HOLD and self._asked is None:
+            self._ask(ControlMode.HUMAN, 'the robot stands still')
+        if intent.finished:
+            self._give_label(True, '')
+
+    def _send(self, action: np.ndarray, stamp: int) -> None:
+        message = JointTrajectory(joint_names=list(JOINT_NAMES), points=[
+            JointTrajectoryPoint(positions=action.tolist())])
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
+        self._teleop.publish(message)
+
+    def _ask(self, mode: int, reason: str) -> None:
+        self._asked = mode
+        future = self._request.call_async(RequestMode.Request(
+            mode=mode, operator_name=self.params.operator_name, source=SOURCE, reason=reason))
+        self._then(future, self._on_mode_answer)
+
+    def _on_mode_answer(self, answer: Any) -> None:
+        if not answer.accepted:
+            self._asked = None
+            self.get_logger().warning(f'request refused: {answer.message}')
+
+
+def build_node(**kwargs: Any) -> OperatorNode:
+    """Return the node, for composition and tests."""
+    return OperatorNode(**kwargs)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the operator until asked to stop; exit 2 with one line on a bad parameter."""
+    stop = [False]
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.__setitem__(0, True))
+    executor = SingleThreadedExecutor()
+    try:
+        node = build_node()
+        executor.add_node(node)
+        while not stop[0] and rclpy.ok() and not (node.params.exit_when_done and node.done):
+            executor.spin_once(timeout_sec=0.2)
+        node.destroy_node()
+    except (ParamError, SpecError, OSError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    finally:
+        executor.shutdown()
+        rclpy.try_shutdown()
+
+
+if __name__ == '__main__':
+    main()

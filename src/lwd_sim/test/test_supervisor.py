@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When the operator takes over and when he hands back."""
+from lwd_sim.expert import Expert
+from lwd_sim.interventions import human_share, intervened_rollout
+from lwd_sim.names import HOME, jaw_index
+from lwd_sim.episode import SOURCE_HUMAN, SOURCE_POLICY
+from lwd_sim.progress import progress
+from lwd_sim.supervisor import Supervisor, SupervisorConfig
+from lwd_sim.world import World
+import numpy as np
+
+
+def watched(task='place', seed=100_001, **config):
+    world = World(task)
+    world.reset(seed)
+    return world, Supervisor(world.task.time_limit, world.task.usual_time,
+                             SupervisorConfig(**config))
+
+
+def drive(world, supervisor, act, steps):
+    """Drive until the supervisor says something; return what."""
+    for _ in range(steps):
+        reason = supervisor.watch(world)
+        if reason is not None:
+            return reason
+        if world.step(act(world)):
+            return 'success'
+    return None
+
+
+def idle(world):
+    return HOME
+
+
+def test_an_expert_policy_is_left_alone_on_every_task():
+    for task in ('place', 'crate', 'handover'):
+        world, supervisor = watched(task)
+        assert drive(world, supervisor, Expert(task).act, 200) == 'success', task
+        assert supervisor.takeovers == 0
+
+
+def test_standing_still_is_taken_over_after_the_patience():
+    world, supervisor = watched(patience=20)
+    assert drive(world, supervisor, idle, 60) == 'no progress at "reach"'
+    assert 20 <= world.steps <= 30 and supervisor.human
+
+
+def test_a_dropped_item_is_taken_over_at_once():
+    world, supervisor = watched()
+    expert = Expert('place')
+    assert drive(world, supervisor, expert.act, 40) is None
+    assert progress(world).name == 'carry'
+
+    def drop(now):
+        action = expert.act(now)
+        action[jaw_index('left')] = 1.0
+        return action
+    before = world.steps
+    assert 'lost what was reached' in drive(world, supervisor, drop, 30)
+    assert world.steps - before < 12
+
+
+def test_a_jaw_closed_on_nothing_is_taken_over():
+    world, supervisor = watched(patience=100)
+    closed = HOME.copy()
+    closed[jaw_index('left')] = 0.0
+    assert drive(world, supervisor, lambda _: closed, 40) == 'left jaw closed on nothing'
+
+
+def test_time_running_out_is_taken_over():
+    world, supervisor = watched(patience=1000)
+    reason = drive(world, supervisor, idle, 400)
+    assert 'time is running out' in reason
+    assert world.steps < world.task.time_limit - world.task.usual_time
+
+
+def test_he_hands_back_once_the_next_stage_is_stable_and_not_before():
+    world, supervisor = watched(min_correction=12, stable=4)
+    drive(world, supervisor, idle, 60)
+    since = world.steps
+    assert drive(world, supervisor, Expert('place').act, 80) == 'corrected up to "carry"'
+    assert world.steps - since >= 12 and not supervisor.human
+
+
+def test_after_the_last_takeover_he_finishes_himself():
+    world, supervisor = watched(max_takeovers=1)
+    drive(world, supervisor, idle, 60)
+    assert drive(world, supervisor, Expert('place').act, 200) == 'success'
+
+
+def test_progress_grows_along_an_expert_episode_of_every_task():
+    for task in ('place', 'crate', 'handover'):
+        world = World(task)
+        world.reset(9)
+        expert, values = Expert(task), []
+        while not world.success():
+            values.append(progress(world).value)
+            world.step(expert.act(world))
+        assert progress(world).value == 1.0
+        drops = -np.minimum(0.0, np.diff(values))
+        assert drops.max() < 0.1 and values[0] < 0.3 and values[-1] > 0.8, task
+
+
+def test_a_mixed_episode_says_who_drove_and_is_saved_by_the_operator():
+    def stuck(observations, seeds):
+        return np.tile(HOME.astype(np.float32), (len(observations), 16, 1))
+    episode, = intervened_rollout(stuck, ['place'], [100_007])
+    assert episode.success and episode.takeovers >= 1
+    assert set(episode.source) == {SOURCE_POLICY, SOURCE_HUMAN}
+    policy_rows = episode.source == SOURCE_POLICY
+    np.testing.assert_array_equal(
+        episode.actions[policy_rows], np.tile(HOME.astype(np.float32), (policy_rows.sum(), 1)))
+    assert 0.1 < human_share([episode]) < 0.9
