@@ -7,7 +7,7 @@ deactivate  asks the arbiter for HOLD, then closes the gate
 
 Threads: the executor (samples, modes, everything slow), the tick (on wall time its own thread) and
 the worker's reader (chunks). `_lock` guards loop and assembler; everything about checkpoints runs
-on the executor, where replies are handed over by a guard condition.
+on the executor, which takes replies at the next housekeeping.
 """
 
 from __future__ import annotations
@@ -78,7 +78,6 @@ class PolicyNode(LifecycleNode):
         self.params = declare(self, PolicyParams)
         self._lock = threading.RLock()
         self._work: deque[Callable[[], None]] = deque()
-        self._guard = self.create_guard_condition(self._run_work)
         self._entities: list[tuple[Callable[[Any], Any], Any]] = []
         self._sensors: Sensors | None = None
         self._observes: ObservationSpec | None = None
@@ -285,8 +284,8 @@ class PolicyNode(LifecycleNode):
             self._later(lambda: self._on_worker(frame))
 
     def _later(self, work: Callable[[], None]) -> None:
+        """Run `work` on the executor, at the next housekeeping."""
         self._work.append(work)
-        self._guard.trigger()
 
     def _run_work(self) -> None:
         while self._work:
@@ -383,6 +382,7 @@ class PolicyNode(LifecycleNode):
     # -- time
 
     def _housekeeping(self) -> None:
+        self._run_work()
         with self._lock:
             self.loop.on_wait()
             waiting = self.loop.waiting_for()

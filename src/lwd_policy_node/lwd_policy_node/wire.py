@@ -36,8 +36,8 @@ def encode(frame: Frame) -> bytes:
                                                         for a in arrays.values() if a.size)))
 
 
-def decode(data: bytes) -> Frame:
-    """Return the frame in `data`; its arrays are views of it."""
+def decode(data: bytes | bytearray) -> Frame:
+    """Return the frame in `data`; its arrays are views of it, writable if it is a bytearray."""
     (size,) = _SIZE.unpack_from(data)
     header = json.loads(data[_SIZE.size:_SIZE.size + size])
     offset = _SIZE.size + size

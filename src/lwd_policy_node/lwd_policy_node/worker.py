@@ -123,7 +123,7 @@ def serve(connection: Connection, loader: Loader) -> None:
     try:
         reply(Frame('ready'))
         while True:
-            core.handle(decode(connection.recv_bytes()))
+            core.handle(decode(bytearray(connection.recv_bytes())))
     except (EOFError, OSError):
         return  # the node is gone
 
