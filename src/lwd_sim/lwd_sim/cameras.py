@@ -4,13 +4,13 @@ from collections import deque
 from typing import Any
 
 import cv2
-from lwd_core import topics
-from lwd_core.robot import RobotSpec
-from lwd_core.ros_qos import publisher
 import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage
 
+from lwd_core import topics
+from lwd_core.robot import RobotSpec
+from lwd_core.ros_qos import publisher
 from lwd_sim.names import CAMERAS
 from lwd_sim.rendering import CameraRenderer
 from lwd_sim.world import World

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lwd_core.chunking import Chunk, Synchronous
-from lwd_core.observation import Observation
 import numpy as np
 
+from lwd_core.chunking import Chunk, Synchronous
+from lwd_core.observation import Observation
 from lwd_sim.episode import Episode, Recorder, SOURCE_POLICY
 from lwd_sim.instructions import instruction_of
 from lwd_sim.observe import observe
@@ -44,6 +44,7 @@ class Result:
 def batched(acting: Any) -> BatchPolicy:
     """Turn lwd_core's ActingPolicy into a BatchPolicy."""
     import torch
+
     from lwd_core.flow.inputs import observation_arrays
 
     config = acting.policy.config()

@@ -11,6 +11,15 @@ import signal
 import sys
 from typing import Any
 
+import numpy as np
+import rclpy
+from rclpy.action import ActionClient
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
 from lwd_core import topics
 from lwd_core.params import param, ParamError
 from lwd_core.robot import RobotSpec
@@ -22,15 +31,6 @@ from lwd_core.task import load_tasks, require_task
 from lwd_msgs.action import RunEpisode
 from lwd_msgs.msg import ControlMode, EpisodeState, Outcome
 from lwd_msgs.srv import LabelEpisode, RequestMode
-import numpy as np
-import rclpy
-from rclpy.action import ActionClient
-from rclpy.clock import Clock, ClockType
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
-
 from lwd_sim.names import JOINT_NAMES
 from lwd_sim.operating import Intent, ScriptedOperator, View
 from lwd_sim.schedule import Schedule

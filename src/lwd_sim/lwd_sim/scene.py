@@ -56,12 +56,12 @@ def build_scene(items: tuple[Item, ...], shadows: bool = False) -> str:
     bodies = ''.join(_item(item) for item in items)
     arms = ''.join(_arm(arm) for arm in ARMS)
     servos = ''.join(_servos(arm) for arm in ARMS)
-    return f"""<mujoco model="lwd_cell"><compiler angle="radian"/>
+    return f'''<mujoco model="lwd_cell"><compiler angle="radian"/>
 <option timestep="{TIMESTEP}" cone="elliptic" impratio="10" integrator="implicitfast"/>
 <default><joint armature=".05" damping="1"/></default>
 {_visual(shadows)}
 <worldbody>{_furniture(shadows)}{arms}{bodies}</worldbody>
-<actuator>{servos}</actuator></mujoco>"""
+<actuator>{servos}</actuator></mujoco>'''
 
 
 def _visual(shadows: bool) -> str:
@@ -73,12 +73,12 @@ def _visual(shadows: bool) -> str:
 
 
 def _furniture(shadows: bool) -> str:
-    return f"""<light pos="0 .3 2" dir="0 0 -1" castshadow="{str(shadows).lower()}"/>
+    return f'''<light pos="0 .3 2" dir="0 0 -1" castshadow="{str(shadows).lower()}"/>
 <camera name="head" pos="0 .25 .75" xyaxes="1 0 0 0 .97 .24" fovy="62"/>
 <geom name="table" type="box" size=".6 .4 .02" pos="0 .4 -.02" rgba=".3 .25 .2 1" {GRIP}/>
 <geom name="shelf0" type="box" size=".4 .055 .03" pos="0 .46 .03" rgba=".25 .3 .4 1" {GRIP}/>
 <geom name="shelf1" type="box" size=".4 .05 .08" pos="0 .57 .08" rgba=".5 .5 .58 1" {GRIP}/>
-{_panes()}"""
+{_panes()}'''
 
 
 def _panes() -> str:
@@ -92,7 +92,7 @@ def _panes() -> str:
 def _arm(arm: str) -> str:
     """Return one arm: six links, gripper with wrist camera, two fingers."""
     look = f'rgba="{ARM_COLOURS[arm]}" contype="0" conaffinity="0"'
-    return f"""<body name="{arm}/base" pos="{BASE_X[arm]} -.12 .2" quat=".70710678 0 0 .70710678">
+    return f'''<body name="{arm}/base" pos="{BASE_X[arm]} -.12 .2" quat=".70710678 0 0 .70710678">
 <geom type="cylinder" size=".06 .1" pos="0 0 -.1" {look}/>
 <geom type="cylinder" size=".05 .04" pos="0 0 .04" {look}/>
 {_link(arm, 'waist', '0 0 .079', '0 0 1', '-3.1 3.1', .8, '0 0 0', '.002 .002 .002', '')}
@@ -110,7 +110,7 @@ def _arm(arm: str) -> str:
        f'<camera name="{arm}_wrist" pos="-.04 0 .09" xyaxes="0 -1 0 .35 0 .94" fovy="70"/>')}
 {_finger(arm, 'left_finger', .004, '.004 .055', look)}
 {_finger(arm, 'right_finger', -.004, '-.055 -.004', look)}
-</body></body></body></body></body></body></body>"""
+</body></body></body></body></body></body></body>'''
 
 
 def _link(arm: str, joint: str, pos: str, axis: str, limits: str, mass: float, centre: str,

@@ -12,6 +12,14 @@ import sys
 import time
 from typing import Any
 
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool
+
 from lwd_core import topics
 from lwd_core.params import param, ParamError
 from lwd_core.robot import RobotSpec
@@ -21,14 +29,6 @@ from lwd_core.ros_tick import to_ns, to_stamp
 from lwd_core.spec import SpecError
 from lwd_msgs.msg import SimState, StateObservation
 from lwd_msgs.srv import ResetScene
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
-from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import JointState
-from std_msgs.msg import Bool
-
 from lwd_sim.cameras import CameraPublisher
 from lwd_sim.features import STATE_NAMES
 from lwd_sim.lockstep import Pace

@@ -5,9 +5,9 @@ Time only grows: a reset places the scene anew at the next tick, the clock goes 
 """
 from dataclasses import dataclass
 
-from lwd_core.robot import RobotSpec
 import numpy as np
 
+from lwd_core.robot import RobotSpec
 from lwd_sim.collect import ARM_MASK
 from lwd_sim.features import state_vector
 from lwd_sim.names import CONTROL_RATE, JOINT_NAMES

@@ -2,16 +2,17 @@
 """Success is sparse and not fooled; starts are bitwise repeatable; the expert can do every task."""
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from lwd_core.robot import RobotSpec
 from lwd_core.task import load_tasks
 from lwd_sim.expert import Expert
-from lwd_sim.features import state_vector, STATE_NAMES
+from lwd_sim.features import STATE_NAMES, state_vector
 from lwd_sim.instructions import INSTRUCTIONS
 from lwd_sim.names import HOME, JOINT_NAMES
 from lwd_sim.tasks import SLOTS, TASKS
 from lwd_sim.world import World
-import numpy as np
-import pytest
 
 CONFIG = Path(__file__).parents[3] / 'config'
 TASK_NAMES = sorted(TASKS)
