@@ -33,6 +33,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from support import MESSAGES, ROBOT, ROOT, script, SPECS  # noqa: E402
 
 TIMEOUT = 30.0
+# Two runs of this file on one machine must not hear each other.
+DOMAIN = 51 + os.getpid() % 9
+NAMESPACE = f'/robot_{os.getpid()}'
 
 
 def wait_for(condition, what):
@@ -82,17 +85,17 @@ class Robot:
 def graph(tmp_path, monkeypatch, request):
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     context = rclpy.Context()
-    context.init(domain_id=52)
+    context.init(domain_id=DOMAIN)
     simulated = request.param == 'sim'
     recorder = RecorderNode(
-        context=context, namespace='/sim', cli_args=['--ros-args', '-r', '/clock:=/sim/clock'],
+        context=context, namespace=NAMESPACE, cli_args=['--ros-args', '-r', f'/clock:={NAMESPACE}/clock'],
         parameter_overrides=[
             Parameter('robot_file', value=str(ROOT / 'config/robots/sim.yaml')),
-            Parameter('store', value=str(tmp_path / 'store')),
+            Parameter('store', value=str(tmp_path / 'store')), Parameter('robot', value='sim'),
             Parameter('use_sim_time', value=simulated),
             Parameter('disk_stop_mib', value=1), Parameter('disk_warn_mib', value=1)])
     executor = SingleThreadedExecutor(context=context)
-    helper = rclpy.create_node('fake_robot', context=context, namespace='/sim')
+    helper = rclpy.create_node('fake_robot', context=context, namespace=NAMESPACE)
     for node in (recorder, helper):
         executor.add_node(node)
     thread = threading.Thread(target=executor.spin)
@@ -128,13 +131,13 @@ def test_two_episodes_over_dds_are_two_bags_without_a_loss(graph):
     assert (status.state, status.episodes_written, status.lost_total) == (RecorderStatus.IDLE, 2, 0)
 
 
-def launch(store, domain):
+def launch(store):
     """Start the recorder as a process of its own."""
     return subprocess.Popen(
-        [sys.executable, '-m', 'lwd_logger.recorder_node', '--ros-args', '-r', '__ns:=/sim',
+        [sys.executable, '-m', 'lwd_logger.recorder_node', '--ros-args', '-r', f'__ns:={NAMESPACE}', '-p', 'robot:=sim',
          '-p', f'robot_file:={ROOT}/config/robots/sim.yaml', '-p', f'store:={store}',
          '-p', 'disk_stop_mib:=1', '-p', 'disk_warn_mib:=1', '-p', 'flush_period:=0.05'],
-        env={**os.environ, 'ROS_DOMAIN_ID': str(domain),
+        env={**os.environ, 'ROS_DOMAIN_ID': str(DOMAIN),
              'PYTHONPATH': os.pathsep.join(path for path in sys.path if path)})
 
 
@@ -143,9 +146,9 @@ def robot_alone(monkeypatch):
     """Return a robot on a domain of its own, without a recorder."""
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     context = rclpy.Context()
-    context.init(domain_id=54)
+    context.init(domain_id=DOMAIN)
     executor = SingleThreadedExecutor(context=context)
-    node = rclpy.create_node('fake_robot', context=context, namespace='/sim')
+    node = rclpy.create_node('fake_robot', context=context, namespace=NAMESPACE)
     executor.add_node(node)
     thread = threading.Thread(target=executor.spin)
     thread.start()
@@ -157,7 +160,7 @@ def robot_alone(monkeypatch):
 
 def test_a_killed_recorder_loses_at_most_its_flush_period(robot_alone, tmp_path):
     robot, store = robot_alone, FolderStore(tmp_path)
-    process = launch(tmp_path, 54)
+    process = launch(tmp_path)
     try:
         robot.wait_until_heard()
         count = robot.run(Recipe(ticks=60), until=lambda tick: tick == 50)
@@ -167,7 +170,7 @@ def test_a_killed_recorder_loses_at_most_its_flush_period(robot_alone, tmp_path)
         process.kill()
         process.wait()
     assert list_episodes(store) == []
-    process = launch(tmp_path, 54)
+    process = launch(tmp_path)
     try:
         wait_for(lambda: list_episodes(store), 'recovery')
         process.send_signal(signal.SIGTERM)
@@ -183,7 +186,7 @@ def test_a_killed_recorder_loses_at_most_its_flush_period(robot_alone, tmp_path)
 
 
 def test_a_recorder_that_is_asked_to_stop_closes_its_bag(robot_alone, tmp_path):
-    process = launch(tmp_path, 54)
+    process = launch(tmp_path)
     try:
         robot_alone.wait_until_heard()
         robot_alone.run(Recipe(ticks=20), until=lambda tick: tick == 10)
@@ -201,7 +204,7 @@ def test_a_bad_robot_file_is_one_line_and_exit_2(tmp_path):
         [sys.executable, '-m', 'lwd_logger.recorder_node', '--ros-args',
          '-p', f'robot_file:={tmp_path}/robot.yaml', '-p', f'store:={tmp_path}'],
         capture_output=True, text=True, timeout=TIMEOUT, env={
-            **os.environ, 'ROS_DOMAIN_ID': '54',
+            **os.environ, 'ROS_DOMAIN_ID': str(DOMAIN),
             'PYTHONPATH': os.pathsep.join(path for path in sys.path if path)})
     assert done.returncode == 2 and 'robot.yaml' in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -209,7 +212,7 @@ def test_a_bad_robot_file_is_one_line_and_exit_2(tmp_path):
 
 def test_parameters_that_make_no_sense_are_refused(tmp_path):
     context = rclpy.Context()
-    context.init(domain_id=52)
+    context.init(domain_id=DOMAIN)
     try:
         for name, value, text in (
                 ('robot_file', '', 'robot_file'), ('store', '', 'store'),
@@ -217,7 +220,7 @@ def test_parameters_that_make_no_sense_are_refused(tmp_path):
             values = {'robot_file': str(ROOT / 'config/robots/sim.yaml'),
                       'store': str(tmp_path), name: value}
             with pytest.raises(Exception, match=text):
-                RecorderNode(context=context, namespace='/sim', parameter_overrides=[
+                RecorderNode(context=context, namespace=NAMESPACE, parameter_overrides=[
                     Parameter(key, value=value) for key, value in values.items()])
     finally:
         context.try_shutdown()
