@@ -31,6 +31,8 @@ class ReplayConfig:
         True, 'a labelled failure ends with value 0; else it bootstraps from its last observation')
     time_limit_terminal: bool = param(
         True, 'running out of time counts as failure with value 0; else as a truncated episode')
+    min_ticks: int = param(5, 'an episode with fewer is rejected: it ended before it began',
+                           lower=2, upper=100_000)
     on_disk: bool = param(False, 'keep the arrays in memory-mapped files of the work folder')
 
 

@@ -91,14 +91,17 @@ def how_it_ended(data: Any, config: ReplayConfig) -> tuple[bool, bool]:
     return False, config.failure_terminal
 
 
-def audit(arrays: EpisodeArrays, dropped: int = 0, substituted: int = 0) -> tuple[str, ...]:
+def audit(
+    arrays: EpisodeArrays, min_ticks: int = 2, dropped: int = 0, substituted: int = 0
+) -> tuple[str, ...]:
     """Return warnings; raise RejectedEpisode for what must not be learned from.
 
     `dropped` ticks had no observation, `substituted` ones another than the policy saw live.
     """
     moved = np.ptp(arrays.actions, axis=0)
-    if len(arrays) < 2:
-        raise RejectedEpisode(f'{len(arrays)} tick: no transition in it')
+    if len(arrays) < min_ticks:
+        raise RejectedEpisode(
+            f'{len(arrays)} ticks, replay.min_ticks is {min_ticks}: it ended before it began')
     if (moved < LOW_MOTION).all():
         raise RejectedEpisode(
             f'actions are constant over {len(arrays)} ticks: the robot was never moved')

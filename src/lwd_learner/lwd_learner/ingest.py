@@ -147,7 +147,8 @@ class Ingest:
         arrays = convert(
             data, digest, settings.replay, settings.instruction_dim, settings.trunk,
             self.online_since)
-        return Conversion(arrays, audit(arrays, data.dropped, data.substituted))
+        return Conversion(arrays, audit(
+            arrays, settings.replay.min_ticks, data.dropped, data.substituted))
 
     def _reject(self, path: str, name: str, digest: str, error: Exception) -> None:
         reason = str(error) or type(error).__name__

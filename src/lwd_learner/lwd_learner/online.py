@@ -38,6 +38,7 @@ from lwd_learner.status import compare_corrections, Status
 LOGGER = logging.getLogger(__name__)
 WAITING, OFFLINE, ONLINE, FAULT = 'waiting', 'offline', 'online', 'fault'
 STATE_FILE = 'state.safetensors'
+COMPARE_EVERY = 25  # steps; it costs about one update
 RETRY_SECONDS = 10.0  # after a checkpoint that could not be written
 
 
@@ -72,6 +73,8 @@ class OnlineLearner:
         self._published_at = self._saved_at = clock()
         self._published_step = 0
         self._retry_at = -math.inf
+        self._corrections: dict[str, float] = {}
+        self._compared_step = 1 - COMPARE_EVERY  # first after one step
         self.trouble = ''  # why the newest checkpoint or state is not on disk
         self.root = publisher.parent or ''  # the checkpoint learning began with
         work_dir.mkdir(parents=True, exist_ok=True)
@@ -169,7 +172,9 @@ class OnlineLearner:
     def status(self) -> Status:
         """Return what the robots' people want to know."""
         buffer, means = self.buffer, self.meter.means()
-        corrections = compare_corrections(self.agent, buffer) if self.step_count else {}
+        if self.step_count >= self._compared_step + COMPARE_EVERY:
+            self._corrections = compare_corrections(self.agent, buffer)
+            self._compared_step = self.step_count
         return Status(
             phase=self.phase, reason=self.reason or self.trouble, step=self.step_count,
             episodes=(buffer.episodes[0], buffer.episodes[1]),
@@ -177,7 +182,7 @@ class OnlineLearner:
             checkpoint=self.checkpoint.digest if self.checkpoint else '',
             checkpoints_published=self.published,
             updates_per_second=self.meter.rate(), data_wait_share=self.meter.wait_share(),
-            replay_age=buffer.age_s(time.time_ns()), metrics={**means, **corrections})
+            replay_age=buffer.age_s(time.time_ns()), metrics={**means, **self._corrections})
 
     def save_if_due(self) -> None:
         """Save the resume state when it is time."""

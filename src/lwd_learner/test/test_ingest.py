@@ -108,7 +108,7 @@ def test_lost_cache_file_is_converted_again_with_its_origin(shop: Shop):
     (EpisodeError('truncated', 'bag is truncated at byte 17'), 'truncated at byte 17'),
     (KeyError('surprise'), 'KeyError'),
     (episode_data('bad', length=0), 'no ticks'),
-    (episode_data('bad', length=1), 'no transition'),
+    (episode_data('bad', length=4), '4 ticks, replay.min_ticks is 5'),
     (episode_data('e1'), 'ingested already'),
 ])
 def test_bad_episode_is_rejected_with_its_reason_and_the_next_one_still_read(
