@@ -42,6 +42,7 @@ class SupervisedRun(PolicyRun):
             return
         noise = self.noise * self.rng.standard_normal(len(self.noise))
         self.finish_step(self.expert.act(self.world) + noise, SOURCE_HUMAN)
+        self.done = self.done or self.supervisor.gives_up
 
     def episode(self) -> Episode:
         """Return the recorded episode with its takeovers."""

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a simulated robot may take its next step: as soon as it is answered, at most at a set speed.
-"""
+"""When a simulated robot may take its next step: once answered, at most at a set speed."""
 
 
 class Pace:

@@ -34,6 +34,7 @@ class Intent:
     take_over: str = ''
     hand_back: str = ''
     finished: bool = False       # the task is done: label it
+    hopeless: bool = False       # he gives up: label it a failure
 
 
 class ScriptedOperator:
@@ -68,7 +69,8 @@ class ScriptedOperator:
             return Intent(self._act())
         reason = self._supervisor.watch(self._world)
         if reason is None:
-            return Intent(self._act() if self.driving else None)
+            return Intent(self._act() if self.driving else None,
+                          hopeless=self._supervisor.gives_up)
         self.driving = self._supervisor.human
         if self.driving:
             return Intent(self._act(), take_over=reason)

@@ -200,6 +200,8 @@ class OperatorNode(Node):
             self._ask(ControlMode.HUMAN, 'the robot stands still')
         if intent.finished:
             self._give_label(True, '')
+        elif intent.hopeless:
+            self._give_label(False, 'beyond repair')
 
     def _send(self, action: np.ndarray, stamp: int) -> None:
         message = JointTrajectory(joint_names=list(JOINT_NAMES), points=[

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Camera images of a World. EGL (works without a GPU), one renderer per model, made on first use."""
+"""Camera images of a World by EGL (with or without a GPU); one renderer, made on first use."""
 import mujoco
 import numpy as np
 

@@ -5,7 +5,7 @@ Called once per control step. While the policy drives, `watch` answers with a re
 None; while the operator drives, it answers with a reason to hand back or None. He takes over when
 nothing gets better, when what was reached is lost, when a jaw closes on nothing, or when time is
 running out; he hands back when the stage he took over in is done and stays done. After
-`max_takeovers` he finishes the episode himself.
+`max_takeovers` he finishes the episode himself. Where he gets nowhere himself he gives up.
 """
 from dataclasses import dataclass, field
 
@@ -27,6 +27,7 @@ class SupervisorConfig:
     max_takeovers: int = 4
     time_reserve: float = 1.6     # he keeps this many times the time he usually needs
     hand_back: bool = True
+    give_up: int = 80             # ticks of his own without progress: beyond repair
 
 
 @dataclass
@@ -51,8 +52,14 @@ class Supervisor:
         self._best = -1.0 if now is None else now.value
         self._best_step = self._since = step
         self._stage = 0 if now is None else now.stage
+        self._vain = 0
         self._stable = 0
         self._empty = dict.fromkeys(ARMS, 0)
+
+    @property
+    def gives_up(self) -> bool:
+        """Tell whether the operator himself gets nowhere: a toppled crate, an item out of reach."""
+        return self.human and self._vain >= self.config.give_up
 
     def watch(self, world: World) -> str | None:
         """Return why the driver changes now, or None; call exactly once per control step."""
@@ -91,6 +98,9 @@ class Supervisor:
 
     def _hand_back(self, now: Progress, world: World) -> str | None:
         config = self.config
+        self._vain += 1
+        if now.value > self._best + config.gain:
+            self._best, self._vain = now.value, 0
         self._stable = self._stable + 1 if now.stage > self._stage else 0
         if not config.hand_back or self.takeovers >= config.max_takeovers:
             return None

@@ -89,6 +89,16 @@ def test_after_the_last_takeover_he_finishes_himself():
     assert drive(world, supervisor, Expert('place').act, 200) == 'success'
 
 
+def test_he_gives_up_where_he_gets_nowhere_himself():
+    world, supervisor = watched(give_up=50)
+    drive(world, supervisor, idle, 60)
+    since = world.steps
+    for _ in range(60):
+        assert supervisor.gives_up == (world.steps - since >= 50)
+        supervisor.watch(world)
+        world.step(HOME)
+
+
 def test_progress_grows_along_an_expert_episode_of_every_task():
     for task in ('place', 'crate', 'handover'):
         world = World(task)
