@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 import time
 from typing import Any, Protocol
 
@@ -130,4 +131,15 @@ def _build(contents: CheckpointContents, request: LoadRequest) -> Acting:
         policy.load_state_dict(tensors)
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
         raise CheckpointError(f'weights and configuration do not fit: {error}') from error
-    return ActingPolicy(policy, steps=request.flow_steps)
+    return ActingPolicy(policy, steps=request.flow_steps, trunk=_trunk(contents.config))
+
+
+def _trunk(config: dict[str, Any]) -> Any:
+    """Return the frozen vision trunk a policy over image features needs; None without images."""
+    if not config.get('feature_dim'):
+        return None
+    try:
+        return import_module('lwd_core.flow.trunk').make_trunk()
+    except (ImportError, OSError) as error:
+        raise CheckpointError(f'takes image features, but there is no vision trunk here: {error}'
+                              ) from error

@@ -28,7 +28,7 @@ class PolicyParams:
     execute_steps: int = param(
         8, 'rows of a chunk to execute before planning again', lower=1, upper=1024)
     lookahead: int = param(
-        0, 'ticks before the end of a chunk at which the next one is asked for; covers the '
+        1, 'ticks before the end of a chunk at which the next one is asked for; covers the '
         'inference delay of a robot that does not wait', lower=0, upper=1023)
     overrun: str = param(
         'auto', 'execute rows beyond execute_steps while the next chunk is late; auto: on wall '

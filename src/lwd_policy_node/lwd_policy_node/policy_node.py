@@ -18,9 +18,7 @@ import functools
 import threading
 from typing import Any
 
-import rclpy
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from lwd_core import topics
@@ -47,6 +45,7 @@ from lwd_policy_node.ros_messages import (
     status_message,
 )
 from lwd_policy_node.sensors_node import require_sync, Sensors
+from lwd_policy_node.spin_node import run
 from lwd_policy_node.supervisor import Supervisor
 from lwd_policy_node.wire import Frame
 from lwd_policy_node.worker import act_frame
@@ -142,6 +141,9 @@ class PolicyNode(LifecycleNode):
 
     def close(self) -> None:
         """Stop the worker and all that ticks; may be called twice."""
+        if self._closers and self._phase == EpisodeState.RUNNING:
+            with self._lock:
+                self._report_cadence('the episode that was cut off')
         while self._closers:
             self._closers.pop()()
         if self._sensors is not None:
@@ -411,19 +413,7 @@ class PolicyNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> None:
     """Run the policy node."""
-    rclpy.init(args=args)
-    node = PolicyNode()
-    try:
-        if node.params.autostart:
-            node.trigger_configure()
-            node.trigger_activate()
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.close()
-        node.destroy_node()
-        rclpy.try_shutdown()
+    run(PolicyNode, args)
 
 
 if __name__ == '__main__':

@@ -14,7 +14,6 @@ rclpy = pytest.importorskip('rclpy')
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from rclpy.context import Context  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import JointState  # noqa: E402
@@ -33,6 +32,7 @@ from lwd_msgs.msg import (  # noqa: E402
 )
 from lwd_msgs.srv import LoadCheckpoint  # noqa: E402
 from lwd_policy_node.policy_node import PolicyNode  # noqa: E402
+from lwd_policy_node.spin_node import make_executor  # noqa: E402
 
 PERIOD = 40_000_000
 PATIENCE_S = 20.0
@@ -44,11 +44,11 @@ class World:
     def __init__(self, tmp_path, robot, **overrides):
         self.context = Context()
         rclpy.init(context=self.context, domain_id=int(os.environ.get('ROS_DOMAIN_ID', 31)))
-        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor = make_executor(context=self.context)
         (tmp_path / 'robot.yaml').write_text(yaml.safe_dump(robot.to_dict()))
         values = dict(robot_file=str(tmp_path / 'robot.yaml'), store=str(tmp_path / 'store'),
                       poll_period=0.0, use_sim_time=True, loader='fakes:load', inference='inline',
-                      join_wait=0.5)
+                      join_wait=0.5, lookahead=0)
         values.update(overrides)
         self.robot, self.tick, self.epoch = robot, 100, 0
         self.commands, self.chunks, self.status, self.diagnostics = [], [], None, None
