@@ -77,6 +77,12 @@ class EpisodeIndex:
                  row.ticks, success, time.time()),
             )
 
+    def forget(self, path: str) -> None:
+        """Remove a refused episode's row, so that it is looked at again."""
+        with self._db:
+            self._db.execute(
+                "DELETE FROM episodes WHERE path = ? AND verdict = 'rejected'", (path,))
+
     def used(self) -> list[IndexRow]:
         """Return the episodes that are learned from, in the order they were ingested."""
         return self._rows("WHERE verdict != 'rejected' ORDER BY sequence")

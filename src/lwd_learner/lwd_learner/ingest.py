@@ -113,6 +113,24 @@ class Ingest:
                         found.append(path)
         return sorted(found, key=lambda path: (path.split('/')[2], path.split('/')[3], path))
 
+    def reconsider(self) -> int:
+        """Look again at refused episodes whose episode.json changed: somebody labelled them.
+
+        Return how many. What is learned from already stays as it was learned.
+        """
+        changed = [row for row in self.index.rejected() if row.digest and self._changed(row)]
+        for row in changed:
+            self.index.forget(row.path)
+            self._known.discard(row.path)
+            self.rejected -= 1
+        return len(changed)
+
+    def _changed(self, row: IndexRow) -> bool:
+        try:
+            return sha256_bytes(self.store.get(f'{row.path}/{MARKER}')) != row.digest
+        except StoreError:
+            return False  # gone
+
     def _ingest(self, path: str) -> EpisodeArrays | None:
         """Convert and record one episode; None if it was refused."""
         name, digest = path.rsplit('/', 1)[-1], ''

@@ -29,6 +29,7 @@ from lwd_learner.trainer import Workspace
 
 LOGGER = logging.getLogger(__name__)
 STATUS_SECONDS = 1.0
+RECONSIDER_SECONDS = 30.0  # between looks at refused episodes, which may have been labelled since
 CLONING = 'cloning'
 
 
@@ -58,7 +59,7 @@ class LearnerSession:
         self.announced: CheckpointRef | None = None  # newest checkpoint robots should have
         self._clock = clock
         self._waiting: list[EpisodeArrays] = list(self.ingest.restore())
-        self._polled_at = self._told_at = -math.inf
+        self._polled_at = self._told_at = self._reconsidered_at = -math.inf
         self.status = self._idle_status('starts')
 
     @property
@@ -106,6 +107,9 @@ class LearnerSession:
             LOGGER.error('ingest: %s; tries again in %g s', error, self.settings.poll_seconds)
 
     def _take_in(self) -> None:
+        if self._clock() - self._reconsidered_at >= RECONSIDER_SECONDS:
+            self._reconsidered_at = self._clock()
+            self.ingest.reconsider()
         for one in self.ingest.poll(self.settings.ingest_batch):
             LOGGER.info('episode %s: %s, %d ticks, %s', one.episode_id, one.task, len(one),
                         'success' if one.success else 'failure')

@@ -57,6 +57,7 @@ class Workspace:
         """Ingest what is new and return every usable episode of the store."""
         ingest = self.open_ingest()
         try:
+            ingest.reconsider()
             episodes = [*ingest.restore(), *ingest.poll()]
             if ingest.rejected:
                 LOGGER.warning('%d episodes were rejected', ingest.rejected)

@@ -169,3 +169,13 @@ def test_second_learner_on_one_work_folder_is_refused(shop: Shop):
         shop.ingest()
     first.close()
     shop.ingest().close()
+
+
+def test_episode_refused_for_want_of_a_label_is_used_once_labelled(shop: Shop):
+    shop.add('e1', EpisodeError('no_outcome', 'has no outcome'))
+    ingest = shop.ingest()
+    assert ids(ingest.poll()) == [] and ingest.reconsider() == 0
+    shop.data['e1'] = episode_data('e1')
+    shop.store.put('episodes/robot1/2026-01-02/e1/episode.json', b'labelled')
+    assert ingest.reconsider() == 1 and ingest.rejected == 0
+    assert ids(ingest.poll()) == ['e1'] and ids(ingest.poll()) == []
