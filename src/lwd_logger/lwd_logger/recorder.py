@@ -170,7 +170,10 @@ class Recorder:
         state = self._decode(message)
         self._preroll.add(message)
         current = self._open.log.meta.id if self._open else ''
-        if current and state.episode_id != current:
+        other = state.episode_id != current
+        if current and other and state.phase == EPISODE_IDLE and state.episode_id:
+            return  # latched by somebody else: what it tells of is over
+        if current and other:
             self._close(f'episode {state.episode_id or "none"} followed without its end')
             current = ''
         if current:

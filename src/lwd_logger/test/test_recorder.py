@@ -125,6 +125,19 @@ def test_an_episode_whose_end_was_missed_is_kept_unlabelled(bench):
     assert 'followed without its end' in metas[0].detail
 
 
+def test_an_old_latched_end_of_another_episode_closes_nothing(bench):
+    bench.play(until=ends)
+    bench.feed('episode', MESSAGES.make(
+        'lwd_msgs/msg/EpisodeState', episode_id='ep-0000', phase=0), START_NS)
+    assert bench.recorder.status().state is State.RECORDING
+
+
+def test_an_episode_machine_that_was_restarted_ends_the_episode(bench):
+    bench.play(until=ends)
+    bench.feed('episode', MESSAGES.make('lwd_msgs/msg/EpisodeState', phase=0), START_NS)
+    assert stored(bench)[1].outcome == 'unlabelled'
+
+
 def test_an_episode_that_never_ran_leaves_nothing(bench):
     bench.play(until=lambda topic, message: topic == 'episode' and message.phase == 3)
     bench.feed('episode', MESSAGES.make(

@@ -88,7 +88,8 @@ def graph(tmp_path, monkeypatch, request):
     context.init(domain_id=DOMAIN)
     simulated = request.param == 'sim'
     recorder = RecorderNode(
-        context=context, namespace=NAMESPACE, cli_args=['--ros-args', '-r', f'/clock:={NAMESPACE}/clock'],
+        context=context, namespace=NAMESPACE,
+        cli_args=['--ros-args', '-r', f'/clock:={NAMESPACE}/clock'],
         parameter_overrides=[
             Parameter('robot_file', value=str(ROOT / 'config/robots/sim.yaml')),
             Parameter('store', value=str(tmp_path / 'store')), Parameter('robot', value='sim'),
@@ -104,6 +105,7 @@ def graph(tmp_path, monkeypatch, request):
     executor.shutdown()
     thread.join()
     recorder.destroy_node()
+    helper.destroy_node()  # or its latched messages would reach the next test
     context.try_shutdown()
 
 
@@ -134,7 +136,8 @@ def test_two_episodes_over_dds_are_two_bags_without_a_loss(graph):
 def launch(store):
     """Start the recorder as a process of its own."""
     return subprocess.Popen(
-        [sys.executable, '-m', 'lwd_logger.recorder_node', '--ros-args', '-r', f'__ns:={NAMESPACE}', '-p', 'robot:=sim',
+        [sys.executable, '-m', 'lwd_logger.recorder_node', '--ros-args',
+         '-r', f'__ns:={NAMESPACE}', '-p', 'robot:=sim',
          '-p', f'robot_file:={ROOT}/config/robots/sim.yaml', '-p', f'store:={store}',
          '-p', 'disk_stop_mib:=1', '-p', 'disk_warn_mib:=1', '-p', 'flush_period:=0.05'],
         env={**os.environ, 'ROS_DOMAIN_ID': str(DOMAIN),
@@ -155,6 +158,7 @@ def robot_alone(monkeypatch):
     yield Robot(node)
     executor.shutdown()
     thread.join()
+    node.destroy_node()
     context.try_shutdown()
 
 
