@@ -101,7 +101,9 @@ def build_command(layout: Layout, names: Iterable[str]) -> list[str]:
     """Return the colcon command; colcon.meta brings what all machines build alike."""
     command = [
         str(layout.python), '-m', 'colcon', '--log-base', str(layout.root / 'log'), 'build',
-        '--base-paths', str(layout.src), '--symlink-install', '--packages-select', *names,
+        '--base-paths', str(layout.src), '--symlink-install',
+        '--event-handlers', 'console_direct+', 'console_cohesion-', 'console_stderr-',
+        '--packages-select', *names,
         '--cmake-args', f'-DPython3_EXECUTABLE={layout.python}',
         '-DPython3_FIND_VIRTUALENV=ONLY', '-DBUILD_TESTING=OFF',
     ]
