@@ -13,8 +13,9 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float32]
 KINDS = ('zscore', 'quantile')
 # A dimension that hardly moves in the data gets this scale (robot units), not a division by zero:
-# 0.01 rad, m or fraction of jaw opening is below what the arms reproduce.
-STD_FLOOR = 1e-2
+# few demonstrations hardly vary in what failures vary in later (an item's tilt), and at 0.05 rad, m
+# or fraction of jaw opening those states stay inside the inputs' clip.
+STD_FLOOR = 0.05
 
 
 class NormalizationError(ValueError):

@@ -194,6 +194,8 @@ P, U = 1, 2
     ([P, P, P], False, 'successes_and_corrections', [0, 0, 0]),
     ([P, U, U, P], True, 'successes_and_corrections', [0, 1, 1, 1]),
     ([P, U, U, P], False, 'successes_and_corrections', [0, 1, 1, 0]),
+    ([P, U, P, U, U], False, 'successes_and_corrections', [0, 1, 0, 0, 0]),
+    ([P, U, P, U, U], False, 'corrections', [0, 1, 0, 0, 0]),
     ([P, U, P, U], True, 'successes_and_corrections', [0, 1, 0, 1]),
     ([P, U, P], True, 'successes', [1, 1, 1]),
     ([P, U, P], False, 'successes', [0, 0, 0]),

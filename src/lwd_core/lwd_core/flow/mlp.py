@@ -15,6 +15,8 @@ from lwd_core.flow.protocol import Batch
 from lwd_core.flow.sampler import euler
 from lwd_core.normalization import NormalizationError, Normalizer
 
+PREDICTIONS = ('velocity', 'action')
+
 
 @dataclass(frozen=True)
 class FlowConfig:
@@ -30,11 +32,20 @@ class FlowConfig:
     layers: int = 3
     feature_width: int = 256  # learned projection of frozen features
     time_waves: int = 8  # sine and cosine pairs of pi k w
-    input_clip: float = 5.0  # normalised inputs are clipped to this: no far extrapolation
+    input_clip: float = 10.0  # normalised inputs are clipped to this: no far extrapolation
     advantage: bool = False  # RECAP: condition on an advantage sign
+    # 'action': the net predicts the clean chunk and velocity = (chunk - x) / max(1 - w, floor).
+    # Learns near-deterministic chunks in far fewer steps, and bounds the stiffness near w = 1.
+    prediction: str = 'velocity'
+    time_floor: float = 0.1  # at most the Euler step: the last step then lands on the prediction
     kind: str = 'flow_mlp'
 
     def __post_init__(self) -> None:
+        if self.prediction not in PREDICTIONS:
+            raise ValueError(
+                f'flow policy: prediction {self.prediction!r} is not one of {PREDICTIONS}')
+        if not 0 < self.time_floor <= 1:
+            raise ValueError(f'flow policy: time_floor {self.time_floor} must be in (0, 1]')
         for name in ('horizon', 'action_dim', 'joint_dim', 'hidden', 'layers', 'time_waves'):
             if getattr(self, name) < 1:
                 raise ValueError(f'flow policy: {name} = {getattr(self, name)} must be >= 1')
@@ -111,8 +122,11 @@ class FlowMLP(nn.Module):
         hidden = nn.functional.silu(hidden)
         for layer in self.trunk:
             hidden = hidden + nn.functional.silu(layer(hidden))
-        velocity: Tensor = self.out(hidden)
-        return velocity.view(x.shape)
+        out: Tensor = self.out(hidden).view(x.shape)
+        if self._config.prediction == 'velocity':
+            return out
+        left = (1 - w).clamp(min=self._config.time_floor)
+        return (out - x) / left[:, None, None]
 
     def sample(self, prefix: Tensor, noise: Tensor, steps: int = 10) -> Tensor:
         """Integrate `noise` [B, H, d] to chunks in robot units with Euler steps."""

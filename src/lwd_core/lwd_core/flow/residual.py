@@ -34,7 +34,8 @@ class ResidualFlow(nn.Module):
     @classmethod
     def over(cls, base: FlowMLP, hidden: int, layers: int) -> ResidualFlow:
         """Return `base` with a fresh tilt of the given size, zero everywhere."""
-        config = FlowConfig(**{**base.config(), 'hidden': hidden, 'layers': layers})
+        config = FlowConfig(**{**base.config(), 'hidden': hidden, 'layers': layers,
+                               'prediction': 'velocity'})
         norms = {k: Normalizer.from_json(v) for k, v in base.normalization().items()}
         tilt = FlowMLP(config, norms)
         nn.init.zeros_(tilt.out.weight)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lwd_core.flow import Batch, FlowPolicy
 
+LOSSES = ('velocity', 'action')
 TIMES = ('uniform', 'beta')
 INPUTS = ('joints', 'state', 'features', 'instruction', 'advantage')
 
@@ -26,9 +27,12 @@ class BcConfig:
     weight_decay: float = 1e-4
     time: str = 'uniform'  # or 'beta': pi0's Beta(1.5, 1), more weight near the noise
     input_noise: float = 0.0  # std added to normalised joints and state: breaks copying
+    loss: str = 'velocity'  # or 'action': errors weighted by max(1 - w, .1)^2, same minimiser
     draws: int = 1  # (noise, time) pairs per chunk: prefix shared, less variance
 
     def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise ValueError(f'BC loss {self.loss!r} is not one of {LOSSES}')
         if self.time not in TIMES:
             raise ValueError(f'BC time {self.time!r} is not one of {TIMES}')
         if self.draws < 1 or self.input_noise < 0 or self.learning_rate <= 0:
@@ -91,6 +95,8 @@ def bc_loss(policy: FlowPolicy, batch: Batch, config: BcConfig, mask: str = 'imi
     prefix, chunk, valid = (x.repeat(n, *[1] * (x.ndim - 1)) for x in (prefix, action, steps))
     time = sample_times(len(chunk), config.time, generator).to(action.device)
     loss = flow_loss(policy, prefix, chunk, valid, randn_like(chunk, generator), time)
+    if config.loss == 'action':
+        loss = loss * (1 - time).clamp(min=0.1) ** 2
     used = (steps.sum(1) > 0).to(loss.dtype)
     used = used if weight is None else used * weight
     return (loss * used.repeat(n)).sum() / (n * used.sum()).clamp(min=1e-6)

@@ -19,9 +19,10 @@ def imitation_ticks(source: npt.NDArray[np.uint8], success: bool,
                     selection: str = 'successes_and_corrections') -> Bools:
     """Say for each tick of an episode whether it may be imitated: bool [T].
 
-    `all`: every tick; `successes`: every tick of a success; `corrections`: what a person did;
-    `successes_and_corrections`: what a person did, and in a success what the policy did by itself
-    after the last takeover (all of it if there was none).
+    `all`: every tick; `successes`: every tick of a success; `corrections`: what a person did, but
+    for a last correction that ended in failure (he tried in vain, often for long);
+    `successes_and_corrections`: corrections, and in a success what the policy did by itself after
+    the last takeover (all of it if there was none).
     """
     if selection not in SELECTIONS:
         raise ValueError(f'imitation selection {selection!r} is not one of {SELECTIONS}')
@@ -30,7 +31,8 @@ def imitation_ticks(source: npt.NDArray[np.uint8], success: bool,
         return np.ones_like(human)
     if selection == 'successes':
         return np.full_like(human, success)
-    if selection == 'corrections' or not success:
-        return human
     later_takeover = np.cumsum(human[::-1])[::-1] > 0
-    return human | ~later_takeover
+    if not success:
+        later_policy = np.cumsum(~human[::-1])[::-1] > 0
+        return human & later_policy
+    return human if selection == 'corrections' else human | ~later_takeover
