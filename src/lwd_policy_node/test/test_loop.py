@@ -114,6 +114,14 @@ def test_handing_over_from_the_next_tick_on_plans_nothing_for_this_one(rig):
     assert rig.asked == []
 
 
+def test_a_tick_before_the_mode_change_is_not_ours_however_late_its_clock_comes(rig):
+    rig.drive(tick=11)
+    rig.tick()
+    assert rig.asked == [] and rig.loop.ticks == 0
+    rig.tick()
+    assert rig.loop.starved_ticks == 0 and rig.asked[0][0].index == 11
+
+
 def test_without_instruction_checkpoint_or_open_gate_nothing_is_planned(robot):
     for name, value in (('instruction', ''), ('digest', ''), ('gate_open', False)):
         rig = Rig(robot)

@@ -123,17 +123,20 @@ class World:
         """Publish the sensors and the clock of the next tick."""
         self.tick += 1
         stamp = to_stamp(self.tick * PERIOD)
-        joints = JointState(name=list(self.robot.joint_names), position=[0.1, 0.2, 0.3])
-        state = StateObservation(names=['x', 'y'], values=[float(self.tick), 0.0])
-        joints.header.stamp = state.header.stamp = stamp
-        self.joints.publish(joints)
+        state = self.sensors(stamp, with_state=not late_state)
+        self.clock.publish(Clock(clock=stamp))
         if late_state:
-            self.clock.publish(Clock(clock=stamp))
             self.spin_for(0.1)
             self.state.publish(state)
-        else:
+
+    def sensors(self, stamp, with_state=True):
+        joints = JointState(name=list(self.robot.joint_names), position=[0.1, 0.2, 0.3])
+        state = StateObservation(names=['x', 'y'], values=[float(self.tick % 1000), 0.0])
+        joints.header.stamp = state.header.stamp = stamp
+        self.joints.publish(joints)
+        if with_state:
             self.state.publish(state)
-            self.clock.publish(Clock(clock=stamp))
+        return state
 
     def lockstep(self, ticks, **kwargs):
         """Step and wait for each tick's command; return the commands."""
@@ -317,6 +320,29 @@ def test_a_clock_that_jumps_back_resets_and_goes_on(world):
     w.run_policy()
     tag = CommandTag.decode(w.lockstep(1)[0].header.frame_id)
     assert tag.index == 0
+
+
+def test_on_wall_time_every_period_gets_a_command_though_inference_takes_longer(world):
+    w = world(use_sim_time=False, lookahead=5, overrun='auto', execute_steps=8)
+    w.give('ok1')
+    w.wait_state(PolicyStatus.READY)
+    w.spin_until(lambda: w.joints.get_subscription_count() and w.state.get_subscription_count(),
+                 'discovery')
+    w.set_episode(EpisodeState.RUNNING, 'slow')  # 0.1 s a chunk, 2.5 periods
+    w.tick = time.time_ns() // PERIOD
+    w.set_mode(ControlMode.POLICY)
+    end = time.monotonic() + 2.5
+    while time.monotonic() < end:
+        w.sensors(to_stamp(time.time_ns()))
+        w.spin_for(0.01)
+    ticks = [to_ns(c.header.stamp) // PERIOD for c in w.commands]
+    tags = [CommandTag.decode(c.header.frame_id) for c in w.commands]
+    assert len(ticks) > 40 and len(set(ticks)) == len(ticks)
+    starts = {tag.chunk: tick - tag.index for tick, tag in zip(ticks, tags)}
+    assert all(starts[tag.chunk] == tick - tag.index for tick, tag in zip(ticks, tags))
+    assert len(starts) > 3 and all(tag.index >= 2 for tag in tags)
+    loop = w.node.loop
+    assert loop.starved_ticks <= 5 and len(ticks) >= loop.ticks - loop.starved_ticks - 1
 
 
 def test_deactivating_stops_the_commands(world):
