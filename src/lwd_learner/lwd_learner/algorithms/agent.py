@@ -74,8 +74,6 @@ class Agent:
     def anneal(self, progress: float) -> None:
         """Scale the imitation learning rate along a cosine; `progress` in [0, 1], ends at 2 %."""
         self._scale = 0.02 + 0.98 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0))) / 2
-        for group in self._reference_optimizer.param_groups:
-            group['lr'] = self.config.bc.learning_rate * self._scale
 
     @property
     def tau_base(self) -> float:
@@ -85,7 +83,7 @@ class Agent:
 
     def pretrain(self, imitation: dict[str, Any]) -> dict[str, float]:
         """Take one cloning step on 'imitate'-marked steps: SFT, HG-DAgger."""
-        loss = self._clone(imitation)
+        loss = self._clone(imitation, self.config.bc.learning_rate)
         self.step += 1
         if self.config.form == 'copy' and self.policy is not self.reference:
             self.policy.load_state_dict(self.reference.state_dict())
@@ -101,7 +99,8 @@ class Agent:
             return self.pretrain(cloned)
         metrics = self._learn_critic(batch)
         if c.reference == 'tracks':
-            metrics['bc_loss'] = float(self._clone(cloned))
+            metrics['bc_loss'] = float(
+                self._clone(cloned, c.bc.tracking_rate or c.bc.learning_rate))
         if self.step >= c.actor_start and self.step % c.actor_every == 0:
             metrics.update(self._learn_policy(batch))
         self.step += 1
@@ -164,7 +163,9 @@ class Agent:
                 metrics[f'q_{name}'] = float(q[:, chosen].mean()) if chosen.any() else math.nan
         return metrics
 
-    def _clone(self, batch: dict[str, Any]) -> Tensor:
+    def _clone(self, batch: dict[str, Any], rate: float) -> Tensor:
+        for group in self._reference_optimizer.param_groups:
+            group['lr'] = rate * self._scale
         self.reference.train()
         loss = bc_loss(self.reference, batch, self.config.bc, generator=self.generator)
         self._step(self._reference_optimizer, loss, self.config.qam.gradient_clip)

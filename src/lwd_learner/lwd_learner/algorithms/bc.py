@@ -24,6 +24,7 @@ class BcConfig:
     """How to clone."""
 
     learning_rate: float = 3e-4
+    tracking_rate: float = 0.0  # of a reference that tracks, while RL runs; 0: learning_rate
     weight_decay: float = 1e-4
     time: str = 'uniform'  # or 'beta': pi0's Beta(1.5, 1), more weight near the noise
     input_noise: float = 0.0  # std added to normalised joints and state: breaks copying
