@@ -58,11 +58,13 @@ class Budget:
         self.seconds = seconds
         self.done = 0
         self._clock = clock
-        self._began = clock()
+        self._began: float | None = None  # the first time somebody asks
 
     @property
     def fraction(self) -> float:
         """Return the used share, in [0, 1]."""
+        if self._began is None:
+            self._began = self._clock()
         used = self.done / self.steps
         if self.seconds:
             used = max(used, (self._clock() - self._began) / self.seconds)

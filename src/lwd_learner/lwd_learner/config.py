@@ -55,7 +55,7 @@ class LearningConfig:
     offline_seconds: float = param(0.0, 'time budget of the offline phase, 0: none', unit='s',
                                    lower=0.0)
     min_online_episodes: int = param(1, 'online episodes before the online phase begins',
-                                     lower=0, upper=1_000_000)
+                                     lower=1, upper=1_000_000)
     imitation_batch: int = param(256, 'transitions beside each update whose actions may be '
                                  'imitated; 0: none', lower=0, upper=65536)
     updates_per_transition: float = param(

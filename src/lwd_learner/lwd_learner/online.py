@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The learner that never stops: offline phase, then online, publishing as it goes.
 
-    WAITING --enough offline data--> OFFLINE --its budget is used--> (waits for online episodes)
-    OFFLINE / WAITING --first online episodes--> ONLINE;  any --Diverged--> FAULT (nothing is
-    published any more)
+    WAITING --offline data and an offline budget--> OFFLINE --budget used--> WAITING or ONLINE
+    WAITING --enough online episodes--> ONLINE
+    any --Diverged--> FAULT: nothing is published any more
 
 Not thread-safe: whoever calls `step` also calls `add`.
 """
@@ -91,16 +91,15 @@ class OnlineLearner:
         """Decide the phase; False when there is nothing to learn from right now."""
         if self.phase == FAULT:
             return False
-        learning = self.config.learning
-        if self.buffer.episodes[1] >= max(learning.min_online_episodes, 1):
-            self._enter(ONLINE)
-            return self._within_ratio()
-        if self.buffer.episodes[0] and self._offline_left():
+        if self.buffer.transitions[0] and self._offline_left():
             self._enter(OFFLINE)
             return True
+        wanted = self.config.learning.min_online_episodes
+        if self.buffer.episodes[1] >= wanted:
+            self._enter(ONLINE)
+            return self._within_ratio()
         self.phase = WAITING
-        self.reason = (f'waits for online episodes: {self.buffer.episodes[1]} of '
-                       f'{max(learning.min_online_episodes, 1)}')
+        self.reason = f'waits for online episodes: {self.buffer.episodes[1]} of {wanted}'
         return False
 
     @property
@@ -257,8 +256,10 @@ class OnlineLearner:
 
     def _draw(self) -> tuple[dict[str, Any], dict[str, Any] | None]:
         learning, replay = self.config.learning, self.config.replay
-        n_step = replay.n_step_online if self.phase == ONLINE else replay.n_step_offline
-        batch = self.buffer.gather(self.sampler.draw(self.buffer, learning.batch), n_step)
+        online = self.phase == ONLINE
+        drawn = self.sampler.draw(self.buffer, learning.batch, online)
+        batch = self.buffer.gather(
+            drawn, replay.n_step_online if online else replay.n_step_offline)
         starts = self.buffer.imitation_starts()
         if not learning.imitation_batch or not starts:
             return batch, None

@@ -76,10 +76,11 @@ class AdaptiveSampler:
             return self.config.cold_start
         return online_share(float(np.mean(online)), float(np.mean(offline)), self.config)
 
-    def draw(self, buffer: ReplayBuffer, batch: int) -> Ints:
-        """Draw start ticks [batch] from the buffer."""
+    def draw(self, buffer: ReplayBuffer, batch: int, online: bool = True) -> Ints:
+        """Draw start ticks [batch] from the buffer; offline data only unless `online`."""
+        none = np.empty(0, np.int64)
         starts = {
-            task: (buffer.starts(task, OFFLINE), buffer.starts(task, ONLINE))
+            task: (buffer.starts(task, OFFLINE), buffer.starts(task, ONLINE) if online else none)
             for task in range(len(buffer.tasks))
         }
         filled = [task for task, pair in starts.items() if len(pair[0]) + len(pair[1])]
@@ -88,10 +89,10 @@ class AdaptiveSampler:
         counts = self.rng.multinomial(batch, [1.0 / len(filled)] * len(filled))
         drawn = []
         for task, count in zip(filled, counts, strict=True):
-            offline, online = starts[task]
-            share = self.share(task, len(online) > 0, len(offline) > 0)
+            old, fresh = starts[task]
+            share = self.share(task, len(fresh) > 0, len(old) > 0)
             new = int(self.rng.binomial(count, share))
-            drawn += [self._pick(online, new), self._pick(offline, int(count) - new)]
+            drawn += [self._pick(fresh, new), self._pick(old, int(count) - new)]
         return np.concatenate(drawn)
 
     def state_dict(self) -> dict[str, Any]:

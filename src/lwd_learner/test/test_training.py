@@ -118,6 +118,19 @@ def test_offline_phase_then_waits_then_goes_online(tmp_path):
     assert (learner.phase, learner.agent.phase, learner.step_count) == ('online', 'online', 5)
 
 
+def test_offline_budget_is_used_first_and_on_offline_data_only(tmp_path):
+    learner = learner_of(tmp_path)
+    learner.add(made('o1', 'online'))
+    seen = []
+    update = learner.agent.update
+    learner.agent.update = lambda batch, imitation: (
+        seen.append(batch['origin'].float().mean().item()), update(batch, imitation))[1]
+    learner.run(steps=3)
+    assert learner.phase == 'offline' and seen == [0.0, 0.0, 0.0]
+    learner.run(steps=1)
+    assert learner.phase == 'online' and seen[3] > 0
+
+
 def test_checkpoints_come_every_n_steps_and_name_their_parent(tmp_path):
     learner = learner_of(tmp_path)
     learner.add(made('o1', 'online'))
@@ -191,7 +204,7 @@ def test_only_failures_still_learn_a_value_and_imitate_nothing(tmp_path):
 
 
 def test_updates_wait_when_they_are_far_ahead_of_the_data(tmp_path):
-    config = CONFIG.override(learning={'updates_per_transition': 0.1})
+    config = CONFIG.override(learning={'updates_per_transition': 0.1, 'offline_steps': 0})
     learner = learner_of(tmp_path, config)
     learner.add(made('o1', 'online'))
     assert learner.run(steps=50) == 4  # 40 transitions
@@ -201,9 +214,9 @@ def test_updates_wait_when_they_are_far_ahead_of_the_data(tmp_path):
 def test_status_tells_phase_buffers_and_corrections(tmp_path):
     learner = learner_of(tmp_path)
     learner.add(made('o1', 'online', source=np.full(40, 2, np.uint8)))
-    learner.run(steps=3)
+    learner.run(steps=4)
     status = learner.status()
-    assert (status.phase, status.step, status.episodes) == ('online', 3, (2, 1))
+    assert (status.phase, status.step, status.episodes) == ('online', 4, (2, 1))
     assert status.transitions == (80, 40)
     assert np.isfinite([status.metric('q_human'), status.metric('q_policy'),
                         status.metric('value_loss'), status.data_wait_share]).all()
