@@ -10,6 +10,7 @@ from typing import Any
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
 from lwd_core.params import ParamError
@@ -28,6 +29,12 @@ def make_executor(**kwargs: Any) -> Any:
     return SingleThreadedExecutor(**kwargs) if EventsExecutor is None else EventsExecutor(**kwargs)
 
 
+def autostart(node: Any) -> bool:
+    """Configure and activate; tell whether both worked."""
+    good = TransitionCallbackReturn.SUCCESS
+    return bool(node.trigger_configure() == good and node.trigger_activate() == good)
+
+
 def run(make: Callable[[], Any], args: list[str] | None = None) -> None:
     """Spin the node that `make` returns; exit 2 with one line on a bad parameter or file."""
     stop = [False]
@@ -40,9 +47,8 @@ def run(make: Callable[[], Any], args: list[str] | None = None) -> None:
     try:
         node = make()
         executor.add_node(node)
-        if node.params.autostart:
-            node.trigger_configure()
-            node.trigger_activate()
+        if node.params.autostart and not autostart(node):
+            sys.exit(2)  # configure said why
         while not stop[0] and rclpy.ok():
             executor.spin_once(timeout_sec=POLL_S)
     except (ParamError, SpecError) as error:

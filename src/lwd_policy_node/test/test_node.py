@@ -2,6 +2,7 @@
 """The node over DDS, with a robot, an arbiter and an episode machine played by the test."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 import os
 import signal
 import time
@@ -16,12 +17,15 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from rclpy.context import Context  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
-from sensor_msgs.msg import JointState  # noqa: E402
+from sensor_msgs.msg import CompressedImage, Image, JointState  # noqa: E402
 import yaml  # noqa: E402
 
 from lwd_core import topics  # noqa: E402
+from lwd_core.checkpoint import CheckpointRef, set_channel  # noqa: E402
+from lwd_core.images import encode_jpeg  # noqa: E402
 from lwd_core.ros_qos import publisher, subscription  # noqa: E402
 from lwd_core.ros_tick import to_ns, to_stamp  # noqa: E402
+from lwd_core.store import FolderStore  # noqa: E402
 from lwd_core.topics import CommandTag  # noqa: E402
 from lwd_msgs.msg import (  # noqa: E402
     CheckpointAnnouncement,
@@ -32,7 +36,7 @@ from lwd_msgs.msg import (  # noqa: E402
 )
 from lwd_msgs.srv import LoadCheckpoint  # noqa: E402
 from lwd_policy_node.policy_node import PolicyNode  # noqa: E402
-from lwd_policy_node.spin_node import make_executor  # noqa: E402
+from lwd_policy_node.spin_node import autostart, make_executor  # noqa: E402
 
 PERIOD = 40_000_000
 PATIENCE_S = 20.0
@@ -60,8 +64,7 @@ class World:
         self._connect()
         for node in (self.node, self.peer):
             self.executor.add_node(node)
-        self.node.trigger_configure()
-        self.node.trigger_activate()
+        self.started = autostart(self.node)
 
     def _connect(self):
         def pub(spec):
@@ -343,6 +346,78 @@ def test_on_wall_time_every_period_gets_a_command_though_inference_takes_longer(
     assert len(starts) > 3 and all(tag.index >= 2 for tag in tags)
     loop = w.node.loop
     assert loop.starved_ticks <= 5 and len(ticks) >= loop.ticks - loop.starved_ticks - 1
+
+
+def publish_image(w, spec, stamp, raw):
+    pixels = np.full((6, 8, 3), 90, np.uint8)
+    if raw:
+        message = Image(height=6, width=8, encoding='rgb8', step=24)
+        message.data = pixels.tobytes()
+    else:
+        message = CompressedImage(format='jpeg', data=encode_jpeg(pixels))
+    message.header.stamp = stamp
+    spec.publish(message)
+
+
+@pytest.mark.parametrize('raw', [False, True])
+def test_a_pixels_policy_sees_the_cameras_compressed_or_raw(world, raw):
+    w = world()
+    spec = topics.camera_raw('head') if raw else topics.camera('head')
+    camera = publisher(w.peer, spec)
+    w.give('pixels1')
+    w.wait_state(PolicyStatus.READY, checkpoint='pixels1')
+    w.spin_until(lambda: camera.get_subscription_count() and w.clock.get_subscription_count()
+                 and w.joints.get_subscription_count(), 'discovery')
+    w.run_policy()
+    w.tick += 1
+    stamp = to_stamp(w.tick * PERIOD)
+    w.sensors(stamp)
+    publish_image(w, camera, stamp, raw)
+    w.clock.publish(Clock(clock=stamp))
+    w.spin_until(lambda: w.commands and w.chunks, 'command')
+    assert w.chunks[0].observation_sources == ['joint_states', 'camera/head']
+    assert {to_ns(s) for s in w.chunks[0].observation_stamps} == {w.tick * PERIOD}
+
+
+@pytest.mark.parametrize('sync', ['asof', 'approximate'])
+def test_both_ways_of_joining_give_the_same_observation(world, sync):
+    if sync == 'approximate':
+        pytest.importorskip('message_filters')
+    w = world(sync=sync)
+    connected(w)
+    w.run_policy()
+    w.lockstep(1)
+    w.spin_until(lambda: w.chunks, 'chunk')
+    assert dict(zip(w.chunks[0].observation_sources, map(to_ns, w.chunks[0].observation_stamps))
+                ) == {'joint_states': w.tick * PERIOD, 'state_observation': w.tick * PERIOD}
+
+
+def test_without_message_filters_the_approximate_join_is_refused_with_the_next_step(
+        world, capfd):
+    if find_spec('message_filters') is not None:
+        pytest.skip('message_filters is installed')
+    assert not world(sync='approximate').started
+    assert 'source one, or use asof' in capfd.readouterr().err
+
+
+def test_a_channel_of_the_store_is_followed_without_announcements(world, tmp_path):
+    set_channel(FolderStore(tmp_path / 'store'), 'stable', CheckpointRef('ok1', 1, 'checkpoints/1'))
+    w = world(poll_period=0.05)
+    w.wait_state(PolicyStatus.READY, checkpoint='ok1')
+    set_channel(FolderStore(tmp_path / 'store'), 'stable', CheckpointRef('ok2', 2, 'checkpoints/2'))
+    w.wait_state(PolicyStatus.READY, checkpoint='ok2', checkpoint_step=2)
+
+
+def test_a_store_that_goes_away_is_one_warning_and_the_policy_goes_on(world, tmp_path, capfd):
+    set_channel(FolderStore(tmp_path / 'store'), 'stable', CheckpointRef('ok1', 1, 'checkpoints/1'))
+    w = world(poll_period=0.05)
+    connected(w)
+    (tmp_path / 'store' / 'channels' / 'stable.json').write_text('{"cut')
+    w.run_policy()
+    w.lockstep(5)
+    w.spin_until(lambda: 'not JSON' in capfd.readouterr().err, 'warning')
+    w.lockstep(5)
+    assert 'not JSON' not in capfd.readouterr().err
 
 
 def test_deactivating_stops_the_commands(world):
