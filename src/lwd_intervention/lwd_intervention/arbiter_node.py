@@ -70,7 +70,7 @@ class ArbiterNode(Node):
         self._sim = uses_sim_time(self)
         self._lock = threading.Lock()
         self.core = Arbiter(self.robot, self._config())
-        self.latency = deque[int](maxlen=1000)  # ns, command callback to command published
+        self.latency = deque[float](maxlen=1000)  # s, command callback to command published
         self._messages = messages.CommandMessages(self.robot)
         self._joint_order: tuple[tuple[str, ...], list[int] | None] = ((), None)
         self._deadline = Deadline(self._on_deadline)
@@ -138,10 +138,10 @@ class ArbiterNode(Node):
         self._take(message, self.core.on_human_command)
 
     def _take(self, message: Any, take: Callable[[Any], list[Output]]) -> None:
-        start = time.monotonic_ns()
+        start = time.monotonic()
         request = messages.request(message)
         if self._do(lambda: take(request)):
-            self.latency.append(time.monotonic_ns() - start)
+            self.latency.append(self._answered_at - start)
 
     def _on_policy_status(self, message: PolicyStatus) -> None:
         ready = message.state in (PolicyStatus.READY, PolicyStatus.ACTING)
@@ -179,8 +179,8 @@ class ArbiterNode(Node):
         for record in out:
             if isinstance(record, Executed):
                 self._command.publish(self._messages.command(record))
-                self._executed.publish(self._messages.executed(record))
                 sent, self._answered_at = True, time.monotonic()
+                self._executed.publish(self._messages.executed(record))
             elif isinstance(record, ModeChange):
                 self._deadline.clear()  # the new mode has its own patience
                 self._mode.publish(messages.control_mode(record))

@@ -11,7 +11,7 @@ from lwd_intervention.modes import Mode
 
 
 def arbiter_status(
-    name: str, core: Arbiter, latency_ns: list[int], writers: int,
+    name: str, core: Arbiter, latency: list[float], writers: int,
 ) -> DiagnosticStatus:
     """Return mode, counters and command latency; ERROR for ESTOP or a second writer."""
     level = DiagnosticStatus.OK
@@ -28,8 +28,8 @@ def arbiter_status(
         **{f'clamped: {bit}': count for bit, count in sorted(core.clamped.items())},
         **{f'refused: {why}': count for why, count in sorted(core.refused.items())},
     }
-    if latency_ns:
-        p50, p99 = np.percentile(latency_ns, (50, 99)) / 1e6
+    if latency:
+        p50, p99 = np.percentile(latency, (50, 99)) * 1e3
         values |= {'latency p50 [ms]': f'{p50:.3f}', 'latency p99 [ms]': f'{p99:.3f}'}
     return DiagnosticStatus(level=level, name=f'{name.lstrip("/")}: command', message=text,
                             values=[KeyValue(key=k, value=str(v)) for k, v in values.items()])

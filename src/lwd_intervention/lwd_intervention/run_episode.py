@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The run_episode action: one goal is one episode, from reset to label.
 
-A small adapter over rclpy's action server; coroutines only, so that a single-threaded executor
-serves it. Cancelling stops the episode; its label may still follow.
+A small adapter over rclpy's action server. A goal is executed when its episode is over, so that
+nothing waits meanwhile: rclpy polls a waiting coroutine without pause, a core's worth of work.
+Cancelling stops the episode; its label may still follow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-import threading
 import time
 from typing import Any
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
-from rclpy.task import Future
 
 from lwd_core import topics
 from lwd_intervention.episode import EpisodeMachine, Refused
@@ -32,41 +31,50 @@ class RunEpisodeServer:
     ) -> None:
         """Serve on `node`; `start(goal)` begins an episode or raises Refused."""
         self._node, self._machine, self._lock, self._start = node, machine, lock, start
-        self._waiting: dict[str, Future] = {}
+        self._goals: dict[str, Any] = {}  # episode id -> its goal
+        self._refusals: dict[bytes, str] = {}  # goal id -> why not
+        self._finished: dict[bytes, State] = {}  # goal id -> how its episode ended
         self._goal: Any = None
-        self._busy = threading.Lock()
         self._server = ActionServer(
             node, RunEpisode, topics.RUN_EPISODE, self._execute,
-            goal_callback=lambda _: GoalResponse.ACCEPT, cancel_callback=self._cancel)
+            goal_callback=lambda _: GoalResponse.ACCEPT, cancel_callback=self._cancel,
+            handle_accepted_callback=self._accepted)
         self._timer = node.create_timer(FEEDBACK_PERIOD, self._feedback, clock=steady_clock())
 
     def on_state(self, state: State) -> None:
         """Take a published state: IDLE completes the goal."""
         self._feedback()
-        future = self._waiting.get(state.id)
-        if state.phase is Phase.IDLE and future is not None:
-            future.set_result(state)
+        if state.phase is Phase.IDLE:
+            self._finish(state)
 
     def destroy(self) -> None:
         """Release the server."""
         self._server.destroy()
 
-    async def _execute(self, goal: Any) -> RunEpisode.Result:
-        future = Future(executor=self._node.executor)
+    def _accepted(self, goal: Any) -> None:
         try:
             with self._lock:
-                episode_id = self._start(goal.request)
-                self._waiting[episode_id], self._goal = future, goal
+                self._goals[self._start(goal.request)] = self._goal = goal
                 if self._machine.state.phase is Phase.IDLE:
-                    future.set_result(self._machine.state)
+                    self._finish(self._machine.state)
         except Refused as error:
-            goal.abort()
-            return RunEpisode.Result(message=str(error))
-        state = await future
-        with self._lock:
-            del self._waiting[episode_id]
+            self._refusals[bytes(goal.goal_id.uuid)] = str(error)
+            goal.execute()
+
+    def _finish(self, state: State) -> None:
+        goal = self._goals.pop(state.id, None)
+        if goal is not None:
+            self._finished[bytes(goal.goal_id.uuid)] = state
             self._goal = None
-            return self._result(goal, state)
+            goal.execute()
+
+    def _execute(self, goal: Any) -> RunEpisode.Result:
+        key = bytes(goal.goal_id.uuid)
+        if key in self._refusals:
+            goal.abort()
+            return RunEpisode.Result(message=self._refusals.pop(key))
+        with self._lock:
+            return self._result(goal, self._finished.pop(key))
 
     def _result(self, goal: Any, state: State) -> RunEpisode.Result:
         if goal.is_cancel_requested:

@@ -170,11 +170,11 @@ def world(domain_id):
     def spin(make, **parameters):
         node = make(context=context, parameter_overrides=[
             Parameter(name, value=value) for name, value in parameters.items()])
-        executor = SingleThreadedExecutor(context=context)
-        executor.add_node(node)
-        thread = threading.Thread(target=_spin, args=(executor,), daemon=True)
+        runner = SingleThreadedExecutor(context=context)  # many nodes in this process
+        runner.add_node(node)
+        thread = threading.Thread(target=_spin, args=(runner,), daemon=True)
         thread.start()
-        started.append((executor, node, thread))
+        started.append((runner, node, thread))
         return node
     try:
         yield spin
