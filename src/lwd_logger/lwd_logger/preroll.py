@@ -33,7 +33,8 @@ class PreRoll:
 
     def add(self, message: Received) -> None:
         """Remember a message; a clock that jumped back makes all before it void."""
-        if self.note(message):
+        if message.topic in self._latched_topics:
+            self._latched[message.topic] = message
             return
         if self._ring and message.log_ns < self._ring[-1].log_ns:
             self.clear()
@@ -42,13 +43,6 @@ class PreRoll:
         while self._ring and (self._bytes > self._max_bytes
                               or message.log_ns - self._ring[0].log_ns > self._span_ns):
             self._bytes -= len(self._ring.popleft().data)
-
-    def note(self, message: Received) -> bool:
-        """Remember the message if its topic is latched; say whether it is."""
-        if message.topic not in self._latched_topics:
-            return False
-        self._latched[message.topic] = message
-        return True
 
     def clear(self) -> None:
         """Forget the ring; latched state stays."""

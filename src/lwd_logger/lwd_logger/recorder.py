@@ -5,7 +5,9 @@
     any --disk full, bag refused--> FAULT --next episode READY with disk enough--> RECORDING
 
 One thread (the writer) owns it: `handle` takes every received message, `tick` is called a few times
-a second. Reports go out through `report` whenever the state changes and once a second.
+a second. Closing a bag and handing it over takes a slow disk's time, so it is given to `submit`, a
+second thread that does one job after the other, and the next episode need not wait for it. Reports
+go out through `report` whenever the state changes and once a second.
 """
 
 from __future__ import annotations
@@ -83,6 +85,7 @@ class Recorder:
         self, name: str, robot: RobotSpec, specs: dict[str, TopicSpec], params: RecorderParams,
         spool: Spool, definitions: Definitions, report: Callable[[Status], None], log: Log,
         clock: str = 'wall', clocks: Clocks | None = None,
+        submit: Callable[[Callable[[], None]], object] = lambda job: job(),
     ) -> None:
         self._name = name
         self._robot = robot
@@ -94,6 +97,8 @@ class Recorder:
         self._log = log
         self._clock = clock
         self._clocks = clocks or Clocks()
+        self._submit = submit
+        self._closing = 0  # bags given to `submit` and not done
         self.losses = LossCounter()
         self._preroll = PreRoll(round(params.pre_roll * 1e9), params.pre_roll_mib * MIB, specs)
         self._open: _Open | None = None
@@ -117,11 +122,12 @@ class Recorder:
             self._tally(message.topic).lost += lost
         if message.topic == EPISODE.name:
             self._on_episode(message)
-        elif self._open is None:
-            self._preroll.add(message)
         else:
-            self._preroll.note(message)
-            self._write(self._open, message)
+            # Also while recording: what comes just before this episode's end is the pre-roll of
+            # the next, and a simulation in lockstep sends nothing more until that one runs.
+            self._preroll.add(message)
+            if self._open:
+                self._write(self._open, message)
 
     def lost(self, topic: str, count: int) -> None:
         """Count messages that are known to be lost."""
@@ -137,29 +143,37 @@ class Recorder:
             self._flush()
         if now >= self._next_retry:
             self._next_retry = now + self._params.retry_period
-            if self._open is None:
-                self._hand_over()
+            self._submit(self._hand_over)
         if now >= self._next_report:
             self._watch_disk()
             self.report()
 
     def shut_down(self) -> None:
-        """Close what is being recorded; an episode that was running stays UNLABELLED."""
+        """Close what is being recorded; an episode that was running stays UNLABELLED.
+
+        Close the spool when all that was given to `submit` is done.
+        """
         if self._open:
             self._close('the recorder was stopped')
-        self._spool.close()
 
     def status(self, state: State | None = None) -> Status:
         """Return the status; the state follows from what is open."""
+        episode = self._open  # one read: the closing thread asks too
         if state is None:
-            recording = self._open is not None and not self._open.broken
-            state = State.RECORDING if recording else State.FAULT if self._fault else State.IDLE
-        writer = self._open.writer if self._open else None
+            state = self._state(episode)
+        writer = episode.writer if episode else None
         return Status(
-            state, self._open.log.meta.id if self._open else '', self._last_id, self._fault,
+            state, episode.log.meta.id if episode else '', self._last_id, self._fault,
             writer.messages if writer else 0, writer.payload_bytes if writer else 0,
             tuple(writer.topics.values()) if writer else (), self.losses.total, self._written,
             self._spool.disk_free())
+
+    def _state(self, episode: _Open | None) -> State:
+        if episode is not None and not episode.broken:
+            return State.RECORDING
+        if self._fault:
+            return State.FAULT
+        return State.CLOSING if self._closing else State.IDLE
 
     def report(self, state: State | None = None) -> None:
         """Publish the status now."""
@@ -246,16 +260,23 @@ class Recorder:
         assert episode is not None
         self.report(State.CLOSING)
         self._open = None
+        self._closing += 1
+        self._submit(lambda: self._finish(episode, detail))
+
+    def _finish(self, episode: _Open, detail: str) -> None:
         meta = episode.log.meta
-        if not episode.log.ran and not episode.broken:
-            episode.writer.abort()
-            self._spool.drop(meta.id)
-            self._log('info', f'{meta.id}: never ran, its bag was removed')
-        elif not episode.broken:
-            self._complete(episode, detail)
-        else:
-            # Room may have been made meanwhile. Its outcome is left open: the end is missing.
-            self._spool.recover(self._blank(meta.id))
+        try:
+            if episode.broken:
+                # Room may have been made meanwhile. The outcome is left open: the end is missing.
+                self._spool.recover(self._blank(meta.id), only=meta.id)
+            elif episode.log.ran:
+                self._complete(episode, detail)
+            else:
+                episode.writer.abort()
+                self._spool.drop(meta.id)
+                self._log('info', f'{meta.id}: never ran, its bag was removed')
+        finally:
+            self._closing -= 1
         self._hand_over()
         self.report()
 

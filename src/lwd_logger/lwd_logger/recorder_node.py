@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 import signal
@@ -42,8 +44,8 @@ _POLL = 0.2  # s; how soon a signal is noticed while nothing arrives
 class RecorderNode(Node):
     """Records one robot.
 
-    Threads: the intake takes messages from the subscriptions, the writer does all else; the
-    executor serves parameters and the clock.
+    Threads: the intake takes messages from the subscriptions, the writer does all else but closing
+    bags, which has its own; the executor serves parameters and the clock.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -55,9 +57,12 @@ class RecorderNode(Node):
         self._status = publisher(self, topics.RECORDER_STATUS)
         self._diagnostics = publisher(self, topics.DIAGNOSTICS)
         specs = recorded_topics(robot, self.params.raw_cameras)
+        self._closer = ThreadPoolExecutor(1, 'bag-closer')
+        self._spool = self._make_spool(name)
         self.recorder = Recorder(
-            name, robot, specs, self.params, self._spool(name), Definitions(),
-            self._publish_status, self._say, 'sim' if sim_time else 'wall')
+            name, robot, specs, self.params, self._spool, Definitions(),
+            self._publish_status, self._say, 'sim' if sim_time else 'wall',
+            submit=self._submit)
         self.recorder.recover()
         self._closed = False
         self._polled = _Polled()
@@ -76,9 +81,11 @@ class RecorderNode(Node):
         self._intake.stop()
         self._pump.stop()
         self.recorder.shut_down()
+        self._closer.shutdown()
+        self._spool.close()
         super().destroy_node()
 
-    def _spool(self, name: str) -> Spool:
+    def _make_spool(self, name: str) -> Spool:
         if not self.params.store:
             raise ParamError("parameter store: '' refused, must name the store's folder")
         store = open_store(self.params.store)
@@ -113,6 +120,14 @@ class RecorderNode(Node):
             status=[recorder_status(self.get_fully_qualified_name(), status)])
         diagnostics.header.stamp = message.header.stamp
         self._diagnostics.publish(diagnostics)
+
+    def _submit(self, job: Callable[[], None]) -> None:
+        def guarded() -> None:
+            try:
+                job()
+            except Exception as error:  # an executor would keep it to itself
+                self._failed(error)
+        self._closer.submit(guarded)
 
     def _failed(self, error: Exception) -> None:
         self._say('error', f'{type(error).__name__}: {error}')

@@ -88,13 +88,13 @@ class Spool:
                 arrived.append(meta)
         return arrived
 
-    def recover(self, fallback: EpisodeMeta) -> None:
+    def recover(self, fallback: EpisodeMeta, only: str = '') -> None:
         """Complete what an earlier recorder left behind; move aside what holds nothing.
 
-        fallback: what to assume of an episode whose opened.json is lost.
+        fallback: what to assume of an episode whose opened.json is lost. only: this episode.
         """
         for folder in self._folders():
-            if (folder / META).is_file():
+            if (folder / META).is_file() or (only and folder.name != only):
                 continue
             try:
                 self._recover(folder, fallback)

@@ -94,6 +94,20 @@ def test_latched_state_that_changed_during_an_episode_is_in_the_next_bag_at_its_
     assert raw[0].log_ns == min(message.log_ns for message in raw) > 1
 
 
+def test_what_came_just_before_the_end_of_an_episode_is_the_pre_roll_of_the_next(bench):
+    bench.play(id='ep-1', ticks=3, until=ends)
+    log_ns = START_NS + 3 * ROBOT.period_ns
+    bench.feed('joint_states', MESSAGES.make(
+        'sensor_msgs/msg/JointState', header=MESSAGES.header(log_ns),
+        name=list(ROBOT.joint_names), position=np.zeros(14)), log_ns)
+    for phase, name in ((0, 'ep-1'), (2, 'ep-2'), (3, 'ep-2'), (0, 'ep-2')):
+        bench.feed('episode', MESSAGES.make(
+            'lwd_msgs/msg/EpisodeState', episode_id=name, phase=phase), log_ns)
+    path, = (path for path in list_episodes(bench.store) if path.endswith('ep-2'))
+    bag = EpisodeBagReader(bench.store.local(path) / read_meta(bench.store, path).bag['file'])
+    assert log_ns in [stamp for _, stamp, _ in bag.messages(['/sim/joint_states'])]
+
+
 def test_interventions_are_in_the_account(bench):
     def takeover(event, tick, **fields):
         stamp = START_NS + tick * ROBOT.period_ns
@@ -136,6 +150,33 @@ def test_an_episode_machine_that_was_restarted_ends_the_episode(bench):
     bench.play(until=ends)
     bench.feed('episode', MESSAGES.make('lwd_msgs/msg/EpisodeState', phase=0), START_NS)
     assert stored(bench)[1].outcome == 'unlabelled'
+
+
+def test_an_episode_that_starts_at_simulated_time_zero_is_kept(bench):
+    def at_zero(topic, message):
+        if topic == 'episode':
+            message.started.sec = message.started.nanosec = 0
+        return False
+
+    bench.play(until=at_zero)
+    path, meta = stored(bench)
+    assert meta.started_ns == 0 and meta.outcome == 'success'
+    assert len(read_episode(bench.store.local(path), ROBOT, STATE)) >= 20
+
+
+def test_the_next_episode_does_not_wait_for_the_last_bag_to_be_closed(tmp_path):
+    jobs = []
+    bench = Bench(tmp_path, submit=jobs.append)
+    bench.play(id='ep-1')
+    assert bench.reports[-1].state is State.CLOSING
+    assert bench.recorder.status().state is State.CLOSING
+    bench.play(id='ep-2', until=ends)
+    assert bench.recorder.status().state is State.RECORDING
+    jobs.pop()()
+    assert [path.split('/')[-1] for path in list_episodes(bench.store)] == ['ep-1']
+    assert bench.reports[-1].state is State.RECORDING
+    assert bench.reports[-1].last_episode_id == 'ep-1'
+    bench.spool.close()
 
 
 def test_an_episode_that_never_ran_leaves_nothing(bench):

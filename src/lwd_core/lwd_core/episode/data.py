@@ -183,7 +183,8 @@ class _Bag:
         newest = 0
         for raw in self._by_topic.get(topics.EXECUTED_ACTION.name, ()):
             tick = header_stamp(raw.data)
-            if tick < start or start == 0 or (end and tick > end):
+            never_ran = start == end == 0  # a simulated clock may start an episode at 0
+            if never_ran or tick < start or (end and tick > end):
                 continue
             if tick < newest:
                 raise EpisodeError('clock', f'{self.reader.path}: tick {tick} ns comes after '

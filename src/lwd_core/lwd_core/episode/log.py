@@ -25,6 +25,7 @@ class EpisodeLog:
 
     def __init__(self, meta: EpisodeMeta) -> None:
         self.meta = replace(meta, checkpoints=list(meta.checkpoints))
+        self.ran = False  # whether it got as far as RUNNING; its first tick may be at time 0
         self._steps: dict[str, int] = {}  # checkpoint digest -> learner step
         self._interventions: dict[int, dict[str, Any]] = {}
         self._handlers: dict[str, Callable[[Any], None]] = {
@@ -36,11 +37,6 @@ class EpisodeLog:
         """Take a decoded message of a topic (relative name); others are ignored."""
         if handler := self._handlers.get(topic):
             handler(message)
-
-    @property
-    def ran(self) -> bool:
-        """Say whether the episode got as far as RUNNING."""
-        return self.meta.started_ns > 0
 
     def finished(self, bag: BagFile, detail: str = '', recovered: bool = False) -> EpisodeMeta:
         """Return the final account with the closed bag; `detail` is added to the episode's own."""
@@ -58,6 +54,7 @@ class EpisodeLog:
         if message.episode_id != self.meta.id:
             return
         final = message.phase == IDLE
+        self.ran = self.ran or message.phase in (RUNNING, LABELLING)
         self.meta = replace(
             self.meta, task=message.task, instruction=message.instruction,
             start_mode=START_MODES.get(message.start_mode, self.meta.start_mode),
