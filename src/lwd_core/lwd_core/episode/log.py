@@ -24,7 +24,8 @@ class EpisodeLog:
               topics.INTERVENTION.name)
 
     def __init__(self, meta: EpisodeMeta) -> None:
-        self.meta = replace(meta, checkpoints=list(meta.checkpoints))
+        self.meta = meta
+        self._chunks: list[tuple[int, str]] = []  # tick, checkpoint
         self.ran = False  # whether it got as far as RUNNING; its first tick may be at time 0
         self._steps: dict[str, int] = {}  # checkpoint digest -> learner step
         self._interventions: dict[int, dict[str, Any]] = {}
@@ -47,6 +48,7 @@ class EpisodeLog:
             for tally in bag.topics.values()}
         return replace(
             self.meta, detail=details, recovered=recovered, topics=counts,
+            checkpoints=self._checkpoints(),
             interventions=[self._interventions[key] for key in sorted(self._interventions)],
             bag={'file': bag.path.name, 'sha256': bag.sha256, 'bytes': bag.bytes})
 
@@ -71,13 +73,18 @@ class EpisodeLog:
             self._steps[message.checkpoint] = int(message.checkpoint_step)
 
     def _chunk(self, message: Any) -> None:
-        known = self.meta.checkpoints
-        if message.shadow or not message.checkpoint:
-            return
-        if not known or known[-1]['digest'] != message.checkpoint:
-            known.append({'digest': message.checkpoint,
-                          'step': self._steps.get(message.checkpoint),
-                          'since_ns': stamp_ns(message.header.stamp)})
+        if message.checkpoint and not message.shadow:
+            self._chunks.append((stamp_ns(message.header.stamp), message.checkpoint))
+
+    def _checkpoints(self) -> list[dict[str, Any]]:
+        """Return who acted from when; the pre-roll may hold chunks of the episode before."""
+        found: list[dict[str, Any]] = []
+        for stamp, digest in self._chunks:
+            inside = stamp >= self.meta.started_ns and stamp <= (self.meta.ended_ns or stamp)
+            if inside and (not found or found[-1]['digest'] != digest):
+                found.append({'digest': digest, 'step': self._steps.get(digest),
+                              'since_ns': stamp})
+        return found
 
     def _intervention(self, message: Any) -> None:
         if message.episode_id != self.meta.id:
