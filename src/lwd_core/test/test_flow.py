@@ -126,7 +126,7 @@ def test_factory_names_what_it_cannot_build():
 def test_feature_mode_takes_cached_features():
     config = {**CONFIG, 'state_dim': 0, 'feature_dim': 6}
     policy = make_policy(config, {**norms(), 'features': Normalizer.identity(6)})
-    trunk = SimpleNamespace(features=lambda images: np.ones(6, np.float32))
+    trunk = SimpleNamespace(features=lambda images, joints: np.ones(6, np.float32))
     assert ActingPolicy(policy, trunk=trunk).act(observation(state=None), 0).shape == (4, 3)
 
 

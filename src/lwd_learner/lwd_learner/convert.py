@@ -132,8 +132,8 @@ def _inputs(data: Any, trunk: FeatureTrunk | None) -> dict[str, NDArray[Any]]:
     inputs: dict[str, NDArray[Any]] = {'joints': np.ascontiguousarray(data.joints, np.float32)}
     if trunk is not None:
         inputs['features'] = np.stack([
-            np.asarray(trunk.features(data.observation(tick).images), np.float32)
-            for tick in range(len(inputs['joints']))
+            np.asarray(trunk.features(observation.images, observation.joints), np.float32)
+            for observation in map(data.observation, range(len(inputs['joints'])))
         ])
     elif data.state is not None:
         inputs['state'] = np.ascontiguousarray(data.state, np.float32)

@@ -150,7 +150,7 @@ def open_workspace(params: LearnerParams) -> Workspace:
     return Workspace(
         open_store(params.store), Path(params.work_dir), RobotSpec.from_yaml(params.robot_file),
         load_tasks(params.tasks_file), params.observation, LearnerConfig.from_yaml(params.config),
-        make_trunk(params.observation), params.seed)
+        make_trunk(params.observation, params.robot_file), params.seed)
 
 
 def status_message(status: Status, rejected: int) -> LearnerStatus:

@@ -9,8 +9,6 @@ import math
 import shutil
 from typing import Any, Protocol
 
-import torch
-
 from lwd_core.checkpoint import (
     CheckpointContents,
     CheckpointError,
@@ -21,7 +19,8 @@ from lwd_core.checkpoint import (
     save_checkpoint,
     set_channel,
 )
-from lwd_core.flow import make_policy
+from lwd_core.flow.bundle import pack, unpack
+from lwd_core.flow.trunk import KeypointTrunk
 from lwd_core.robot import RobotSpec
 from lwd_core.store import Store
 
@@ -47,21 +46,23 @@ class Publisher:
 
     def __init__(
         self, store: Store, robot: RobotSpec, channel: str = 'stable', keep: int = 0,
-        parent: str | None = None,
+        parent: str | None = None, trunk: KeypointTrunk | None = None,
     ) -> None:
         self.store = store
         self.robot = robot
         self.channel = channel
         self.keep = keep
         self.parent = parent
+        self.trunk = trunk
         self.published: list[CheckpointRef] = []
 
     def publish(
         self, policy: PublishablePolicy, step: int, metrics: Mapping[str, Any], kind: str
     ) -> CheckpointRef:
         """Save the policy, let the channel mean it, and remove what is too old."""
+        config, tensors = pack(policy, self.trunk)
         contents = CheckpointContents(
-            config=policy.config(), tensors=dict(policy.state_dict()),
+            config=config, tensors=tensors,
             normalization=policy.normalization(), step=step, parent=self.parent,
             robot=self.robot, metrics=_json_numbers(metrics), kind=kind,
         )
@@ -102,10 +103,8 @@ def load_policy(
     Raises CheckpointError if it is refused.
     """
     contents = load_checkpoint(store, ref, robot)
-    policy = make_policy(contents.config, contents.normalization)
-    weights = {name: torch.from_numpy(array.copy()) for name, array in contents.tensors.items()}
     try:
-        policy.load_state_dict(weights)
+        policy, _ = unpack(contents.config, contents.normalization, contents.tensors)
     except RuntimeError as error:
         raise CheckpointError(f'{contents.manifest["digest"][:12]}: weights do not fit: {error}') \
             from error

@@ -188,7 +188,8 @@ class LearnerSession:
         buffer = fill_buffer(workspace.config, demos, 'successes')
         metrics = fit_imitation(agent, buffer, workspace.config.sft, workspace.seed)
         publisher = Publisher(
-            workspace.store, workspace.robot, workspace.config.publish.channel)
+            workspace.store, workspace.robot, workspace.config.publish.channel,
+            trunk=workspace.trunk)
         self.announced = publisher.publish(agent.acting_policy(), 0, metrics, 'sft')
         return self._learner(agent.acting_policy(), self.announced.digest)
 
@@ -202,7 +203,8 @@ class LearnerSession:
         workspace = self.workspace
         settings = workspace.config.publish
         publisher = Publisher(
-            workspace.store, workspace.robot, settings.channel, settings.keep, parent)
+            workspace.store, workspace.robot, settings.channel, settings.keep, parent,
+            workspace.trunk)
         agent = make_agent(workspace.config, policy, workspace.seed)
         return OnlineLearner(
             agent, workspace.config, publisher, workspace.work_dir, workspace.seed)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lwd_core.checkpoint import CheckpointRef
-from lwd_core.flow.inputs import FeatureTrunk
+from lwd_core.flow.trunk import KeypointTrunk
 from lwd_core.observation import ObservationSpec
 from lwd_core.robot import RobotSpec
 from lwd_core.store import Store
@@ -38,7 +38,7 @@ class Workspace:
     tasks: dict[str, TaskSpec]
     observation: str = 'state'  # or 'pixels', which needs `trunk`
     config: LearnerConfig = LearnerConfig()
-    trunk: FeatureTrunk | None = None
+    trunk: KeypointTrunk | None = None
     seed: int = 0
     show_progress: bool = False
     report: Report | None = None  # told instead of the bar
@@ -123,7 +123,8 @@ def train_offline(
         learning={'offline_steps': steps, 'offline_seconds': seconds})
     policy, contents = load_policy(workspace.store, initial, workspace.robot)
     publisher = Publisher(
-        workspace.store, workspace.robot, channel, parent=contents.manifest['digest'])
+        workspace.store, workspace.robot, channel, parent=contents.manifest['digest'],
+        trunk=workspace.trunk)
     learner = OnlineLearner(
         make_agent(config, policy, workspace.seed), config, publisher,
         workspace.work_dir / 'offline', workspace.seed)
@@ -149,6 +150,6 @@ def _clone(
     agent = make_agent(workspace.config, policy, workspace.seed, {'algorithm': 'bc'})
     with progress_bar(kind, workspace.show_progress) as bar:
         metrics = fit_imitation(agent, buffer, settings, workspace.seed, workspace.report or bar)
-    publisher = Publisher(workspace.store, workspace.robot, channel)
+    publisher = Publisher(workspace.store, workspace.robot, channel, trunk=workspace.trunk)
     summary = {**metrics, 'episodes': len(episodes), 'transitions': sum(buffer.transitions)}
     return publisher.publish(agent.acting_policy(), 0, summary, kind)

@@ -24,7 +24,7 @@ ROBOT = RobotSpec.from_yaml(ROOT / 'config/robots/sim.yaml')
 class MeanColour:
     """A trunk of 3 features a camera."""
 
-    def features(self, images):
+    def features(self, images, joints):
         return np.concatenate([images[name].mean((0, 1)) for name in sorted(images)])
 
 

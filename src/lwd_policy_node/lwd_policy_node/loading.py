@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 import time
 from typing import Any, Protocol
 
@@ -121,25 +120,9 @@ def _read(request: LoadRequest) -> CheckpointContents:
 
 
 def _build(contents: CheckpointContents, request: LoadRequest) -> Acting:
-    import torch  # here, so that only the worker pays for it
-
-    from lwd_core.flow import ActingPolicy, make_policy
+    from lwd_core.flow.bundle import unpack_acting  # here: only the worker pays for torch
     try:
-        policy = make_policy(contents.config, contents.normalization)
-        tensors = {name: torch.from_numpy(np.array(array))
-                   for name, array in contents.tensors.items()}
-        policy.load_state_dict(tensors)
+        return unpack_acting(contents.config, contents.normalization, contents.tensors,
+                             request.flow_steps)
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
         raise CheckpointError(f'weights and configuration do not fit: {error}') from error
-    return ActingPolicy(policy, steps=request.flow_steps, trunk=_trunk(contents.config))
-
-
-def _trunk(config: dict[str, Any]) -> Any:
-    """Return the frozen vision trunk a policy over image features needs; None without images."""
-    if not config.get('feature_dim'):
-        return None
-    try:
-        return import_module('lwd_core.flow.trunk').make_trunk()
-    except (ImportError, OSError) as error:
-        raise CheckpointError(f'takes image features, but there is no vision trunk here: {error}'
-                              ) from error

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 
 from lwd_bringup.demo.worker import say
+from lwd_core.checkpoint import load_checkpoint
 from lwd_core.flow.acting import ActingPolicy
+from lwd_core.flow.bundle import unpack_acting
 from lwd_core.store import FolderStore
-from lwd_learner.publish import load_policy
 from lwd_sim.evaluate import batched, rollout
 
 
@@ -45,5 +46,5 @@ def run(settings: dict[str, Any]) -> list[dict[str, Any]]:
 
 def load(store: str, digest: str) -> ActingPolicy:
     """Return a verified checkpoint, ready to act."""
-    policy, _ = load_policy(FolderStore(store, create=False), digest)
-    return ActingPolicy(policy)
+    contents = load_checkpoint(FolderStore(store, create=False), digest)
+    return unpack_acting(contents.config, contents.normalization, contents.tensors)

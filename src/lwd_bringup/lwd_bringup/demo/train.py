@@ -45,6 +45,7 @@ def open_workspace(settings: dict[str, Any]) -> Workspace:
         {name: tasks[name] for name in settings['tasks']},
         observation=settings['observation'],
         config=LearnerConfig.from_yaml(settings['learner_config']),
-        trunk=make_trunk(settings['observation']), seed=settings['seed'],
+        trunk=make_trunk(settings['observation'],
+                         config_dir() / 'robots' / 'sim.yaml'), seed=settings['seed'],
         report=partial(_report, settings['job']),
     )

@@ -19,10 +19,10 @@ Array = npt.NDArray[np.float32]
 
 
 class FeatureTrunk(Protocol):
-    """A frozen vision trunk: images by camera name to one feature vector."""
+    """A frozen vision trunk: images by camera name and joints to one feature vector."""
 
-    def features(self, images: dict[str, npt.NDArray[np.uint8]]) -> Array:
-        """Return float32 [F] of RGB images uint8 [H, W, 3]."""
+    def features(self, images: dict[str, npt.NDArray[np.uint8]], joints: Array) -> Array:
+        """Return float32 [F] of RGB images uint8 [H, W, 3] and joints [J]."""
 
 
 def observation_arrays(observation: Observation, policy_config: dict[str, Any],
@@ -37,8 +37,8 @@ def observation_arrays(observation: Observation, policy_config: dict[str, Any],
     if policy_config.get('feature_dim'):
         if trunk is None:
             raise ValueError('the policy takes image features: give a vision trunk')
-        arrays['features'] = _vector('features', trunk.features(observation.images),
-                                     policy_config['feature_dim'])
+        features = trunk.features(observation.images, arrays['joints'])
+        arrays['features'] = _vector('features', features, policy_config['feature_dim'])
     if policy_config.get('instruction_dim'):
         arrays['instruction'] = instruction.embed(observation.instruction,
                                                   policy_config['instruction_dim'])

@@ -42,7 +42,8 @@ class TrunkConfig:
 
     def __post_init__(self) -> None:
         if len(self.encoders) != len(self.cameras):
-            raise TrunkError(f'trunk: {len(self.encoders)} encoders for {len(self.cameras)} cameras')
+            raise TrunkError(
+                f'trunk: {len(self.encoders)} encoders for {len(self.cameras)} cameras')
         if not self.outputs:
             raise TrunkError('trunk: no outputs')
         if self.image_size % 4:
@@ -74,6 +75,11 @@ class KeypointEncoder(nn.Module):
 
 class KeypointTrunk(nn.Module):
     """Cameras and joints to estimates [F]; `features` is what robots and ingest call."""
+
+    joints_mean: Tensor
+    joints_std: Tensor
+    output_mean: Tensor
+    output_std: Tensor
 
     def __init__(self, config: TrunkConfig):
         """Build with random weights; the output scale is set by `set_scale`."""
@@ -121,7 +127,7 @@ class KeypointTrunk(nn.Module):
     @torch.inference_mode()
     def features_batch(self, images: list[Mapping[str, npt.NDArray[np.uint8]]],
                        joints: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return the estimates float32 [B, F]; raises TrunkError naming a camera that is missing."""
+        """Return the estimates float32 [B, F]; raises TrunkError naming a missing camera."""
         stacked = np.stack([self._stack(frame) for frame in images])
         out = self(torch.from_numpy(stacked), torch.from_numpy(np.asarray(joints, np.float32)))
         return np.asarray((out * self.output_std + self.output_mean).numpy(), np.float32)
@@ -143,8 +149,8 @@ class KeypointTrunk(nn.Module):
 
 def build_trunk(config: Mapping[str, Any]) -> KeypointTrunk:
     """Return an untrained trunk of this configuration, frozen; weights come from a checkpoint."""
-    tuples = {key: tuple(value) if isinstance(value, list) else value
-              for key, value in config.items()}
+    tuples: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value
+                              for key, value in config.items()}
     return KeypointTrunk(TrunkConfig(**tuples)).eval().requires_grad_(False)
 
 
