@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from lwd_core.topics import TopicSpec
 
+# Two batches of the intake may overlap by some ms; further back is a clock that jumped.
+_JUMP_NS = 100_000_000
+
 
 class Received(NamedTuple):
     """A serialised message with its stamps, ns of ROS time."""
@@ -33,11 +36,11 @@ class PreRoll:
 
     def add(self, message: Received) -> None:
         """Remember a message; a clock that jumped back makes all before it void."""
+        if self._ring and message.log_ns < self._ring[-1].log_ns - _JUMP_NS:
+            self.clear()
         if message.topic in self._latched_topics:
             self._latched[message.topic] = message
             return
-        if self._ring and message.log_ns < self._ring[-1].log_ns:
-            self.clear()
         self._ring.append(message)
         self._bytes += len(message.data)
         while self._ring and (self._bytes > self._max_bytes
