@@ -3,12 +3,14 @@
 
 Called once per control step. While the policy drives, `watch` answers with a reason to take over or
 None; while the operator drives, it answers with a reason to hand back or None. He takes over when
-nothing gets better, when what was reached is lost, when a jaw closes on nothing, or when time is
-running out; he hands back when the stage he took over in is done and stays done. After
-`max_takeovers` he finishes the episode himself. Where he gets nowhere himself he gives up.
+nothing gets better, when an item is about to fall, when what was reached is lost, when a jaw closes
+on nothing, or when time is running out; he hands back when the stage he took over in is done and
+stays done. After `max_takeovers` he finishes the episode himself. Where he gets nowhere himself he
+gives up.
 """
 from dataclasses import dataclass, field
 
+from lwd_sim.dangers import danger, tilt, UPRIGHT
 from lwd_sim.names import ARMS
 from lwd_sim.progress import Progress, progress
 from lwd_sim.world import World
@@ -21,6 +23,7 @@ class SupervisorConfig:
     patience: int = 25            # ticks without progress before taking over
     gain: float = 0.01            # progress that counts as getting better
     loss: float = 0.12            # progress lost against the best before taking over
+    lost_for: int = 6             # ticks it must stay lost: a grip may slip and catch again
     empty_grasp: int = 6          # ticks a jaw may stay closed on nothing
     min_correction: int = 12      # ticks he drives at least
     stable: int = 4               # ticks the next stage must hold before he hands back
@@ -53,7 +56,7 @@ class Supervisor:
         self._best_step = self._since = step
         self._stage = 0 if now is None else now.stage
         self._vain = 0
-        self._stable = 0
+        self._stable = self._lost = 0
         self._empty = dict.fromkeys(ARMS, 0)
 
     @property
@@ -77,9 +80,13 @@ class Supervisor:
             self._best, self._best_step = now.value, step
         needed = config.time_reserve * self.usual_time * (1.0 - now.value)
         empty = self._closed_on_nothing(world)
+        threat = danger(world, world.focus())
+        if threat is not None and step > self._since + 1:
+            return threat
         if self.time_limit - step < needed:
             return f'time is running out at "{now.name}"'
-        if now.value < self._best - config.loss:
+        self._lost = self._lost + 1 if now.value < self._best - config.loss else 0
+        if self._lost >= config.lost_for:
             return f'lost what was reached, back at "{now.name}"'
         if empty is not None:
             return f'{empty} jaw closed on nothing'
@@ -101,7 +108,8 @@ class Supervisor:
         self._vain += 1
         if now.value > self._best + config.gain:
             self._best, self._vain = now.value, 0
-        self._stable = self._stable + 1 if now.stage > self._stage else 0
+        good = now.stage > self._stage and tilt(world, world.focus()) < UPRIGHT
+        self._stable = self._stable + 1 if good else 0
         if not config.hand_back or self.takeovers >= config.max_takeovers:
             return None
         needed = config.time_reserve * self.usual_time * (1.0 - now.value)

@@ -46,19 +46,35 @@ def test_standing_still_is_taken_over_after_the_patience():
     assert 20 <= world.steps <= 30 and supervisor.human
 
 
-def test_a_dropped_item_is_taken_over_at_once():
-    world, supervisor = watched()
-    expert = Expert('place')
-    assert drive(world, supervisor, expert.act, 40) is None
-    assert progress(world).name == 'carry'
+def opens_in_the_air(task, arm):
+    expert = Expert(task)
 
-    def drop(now):
+    def act(now):
         action = expert.act(now)
-        action[jaw_index('left')] = 1.0
+        action[jaw_index(arm)] = 1.0
         return action
+    return act
+
+
+def test_letting_go_in_the_air_is_taken_over_before_the_item_falls():
+    world, supervisor = watched()
+    assert drive(world, supervisor, Expert('place').act, 34) is None
+    assert progress(world).name == 'carry'
     before = world.steps
+    assert drive(world, supervisor, opens_in_the_air('place', 'left'), 30) == \
+        'left arm lets go in the air'
+    assert world.steps - before <= 3
+    assert drive(world, supervisor, Expert('place').act, 200) != 'success'   # handed back first
+    assert progress(world).stage >= 1, 'caught again'
+
+
+def test_a_dropped_item_is_taken_over():
+    world, supervisor = watched()
+    drive(world, supervisor, Expert('place').act, 40)
+    drop = opens_in_the_air('place', 'left')
+    for _ in range(6):     # while nobody watches
+        world.step(drop(world))
     assert 'lost what was reached' in drive(world, supervisor, drop, 30)
-    assert world.steps - before < 12
 
 
 def test_a_jaw_closed_on_nothing_is_taken_over():
@@ -115,7 +131,8 @@ def test_progress_grows_along_an_expert_episode_of_every_task():
 def test_a_mixed_episode_says_who_drove_and_is_saved_by_the_operator():
     def stuck(observations, seeds):
         return np.tile(HOME.astype(np.float32), (len(observations), 16, 1))
-    episode, = intervened_rollout(stuck, ['place'], [100_007])
+    config = SupervisorConfig(max_takeovers=1)
+    episode, = intervened_rollout(stuck, ['place'], [100_007], config=config)
     assert episode.success and episode.takeovers >= 1
     assert set(episode.source) == {SOURCE_POLICY, SOURCE_HUMAN}
     policy_rows = episode.source == SOURCE_POLICY
