@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
 
@@ -32,6 +32,7 @@ def test_missed_ticks_and_resets_are_counted():
     assert (ticker.missed, ticker.resets) == (3, 1)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(st.integers(0, 40 * NS_PER_S), max_size=60))
 def test_any_clock_gives_at_most_one_tick_a_reading_never_the_same_twice_in_a_row(readings):
     ticker = Ticker(PERIOD)
