@@ -24,12 +24,17 @@ class Received(NamedTuple):
 
 
 class PreRoll:
-    """A ring of messages, bounded in time and bytes, and the newest of every latched topic."""
+    """A ring of sensor messages, bounded in time and bytes, and the newest of every latched topic.
+
+    Commands and actions from before an episode belong to nobody: they are not kept.
+    """
 
     def __init__(self, span_ns: int, max_bytes: int, specs: dict[str, TopicSpec]) -> None:
         self._span_ns = span_ns
         self._max_bytes = max_bytes
         self._latched_topics = {name for name, spec in specs.items() if spec.latched}
+        self._sensor_topics = {name for name, spec in specs.items()
+                               if not spec.reliable or name.startswith('camera/')}
         self._latched: dict[str, Received] = {}
         self._ring: deque[Received] = deque()
         self._bytes = 0
@@ -40,6 +45,7 @@ class PreRoll:
             self.clear()
         if message.topic in self._latched_topics:
             self._latched[message.topic] = message
+        if message.topic not in self._sensor_topics:
             return
         self._ring.append(message)
         self._bytes += len(message.data)

@@ -21,7 +21,7 @@ from rosgraph_msgs.msg import Clock  # noqa: E402
 
 from lwd_core import topics  # noqa: E402
 from lwd_core.episode import EpisodeBagReader, list_episodes, read_episode, read_meta  # noqa: E402
-from lwd_core.episode.synthetic import Recipe, START_NS  # noqa: E402
+from lwd_core.episode.synthetic import Recipe  # noqa: E402
 from lwd_core.observation import ObservationSpec  # noqa: E402
 from lwd_core.ros_qos import interface_class, publisher, subscription  # noqa: E402
 from lwd_core.ros_tick import to_stamp  # noqa: E402
@@ -68,7 +68,7 @@ class Robot:
         """Publish the episode; READY waits for the recorder, as the episode machine does."""
         count = 0
         for log_ns, topic, message in script(ROBOT, recipe, MESSAGES):
-            if until((log_ns - START_NS) // ROBOT.period_ns):
+            if until((log_ns - recipe.start_ns) // ROBOT.period_ns):
                 break
             self.publish(topic, message)
             if self.simulated:  # after the sensors of its tick, as the simulated robot does
@@ -113,7 +113,8 @@ def test_two_episodes_over_dds_are_two_bags_without_a_loss(graph):
     robot, store = graph
     robot.wait_until_heard()
     for number in (1, 2):
-        recipe = Recipe(id=f'ep-{number}', ticks=40, human=(10, 20), seed=number)
+        recipe = Recipe(id=f'ep-{number}', ticks=40, human=(10, 20), seed=number,
+                        start_ns=number * 10**10)
         count = robot.run(recipe)
         wait_for(lambda: robot.statuses[-1].last_episode_id == recipe.id, 'hand-over')  # noqa: B023
         path = list_episodes(store)[-1]

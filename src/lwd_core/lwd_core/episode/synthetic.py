@@ -18,7 +18,7 @@ from lwd_core.robot import RobotSpec
 
 _SOURCE_POLICY, _SOURCE_HUMAN = 1, 2
 _PHASE_IDLE, _PHASE_READY, _PHASE_RUNNING, _PHASE_LABELLING = 0, 2, 3, 4
-START_NS = 1_000_000_000
+START_NS = 1_000_000_000  # of tick 0, unless the recipe says otherwise
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Recipe:
     chunk: int = 8  # ticks between chunks
     jpeg: Callable[[str, int], bytes] | None = None  # camera, tick -> image
     seed: int = 0
+    start_ns: int = START_NS  # stamp of tick 0
     checkpoint: str = 'c' * 64
     recorded_at: str = '2026-01-01T00:00:00+00:00'
     edit: Callable[[str, Any], Any] | None = None  # (topic, message) -> message or None to drop it
@@ -105,9 +106,9 @@ def write_episode(
         id=recipe.id, robot=robot.name, robot_digest=robot.digest, robot_spec=robot.to_dict(),
         task=recipe.task, instruction=recipe.instruction, outcome=recipe.outcome,
         stop_reason='labelled', seed=recipe.seed, labelled_by='synthetic', clock='sim',
-        started_ns=START_NS, ended_ns=START_NS + (recipe.ticks - 1) * period,
+        started_ns=recipe.start_ns, ended_ns=recipe.start_ns + (recipe.ticks - 1) * period,
         recorded_at=recipe.recorded_at,
-        checkpoints=[{'digest': recipe.checkpoint, 'step': 1, 'since_ns': START_NS}],
+        checkpoints=[{'digest': recipe.checkpoint, 'step': 1, 'since_ns': recipe.start_ns}],
         topics={t.topic: {'type': t.type, 'count': t.messages, 'bytes': t.bytes, 'lost': t.lost}
                 for t in bag.topics.values()},
         bag={'file': bag.path.name, 'sha256': bag.sha256, 'bytes': bag.bytes})
@@ -118,10 +119,10 @@ def write_episode(
 def _script(robot: RobotSpec, recipe: Recipe,
             messages: Messages) -> Iterator[tuple[int, str, Any]]:
     """Yield (receive stamp, topic, message) in order of arrival."""
-    yield START_NS - recipe.lead * robot.period_ns, 'episode', _episode(
+    yield recipe.start_ns - recipe.lead * robot.period_ns, 'episode', _episode(
         robot, recipe, messages, _PHASE_READY, -recipe.lead)
     for tick in range(-recipe.lead, recipe.ticks):
-        stamp = START_NS + tick * robot.period_ns
+        stamp = recipe.start_ns + tick * robot.period_ns
         if tick == 0:
             yield stamp, 'episode', _episode(robot, recipe, messages, _PHASE_RUNNING, 0)
         yield from ((stamp, *item) for item in _sensors(robot, recipe, messages, tick, stamp))
@@ -129,7 +130,7 @@ def _script(robot: RobotSpec, recipe: Recipe,
             continue
         yield from ((stamp, *item) for item in _actions(robot, recipe, messages, tick, stamp))
     for phase in (_PHASE_LABELLING, _PHASE_IDLE):
-        stamp = START_NS + recipe.ticks * robot.period_ns
+        stamp = recipe.start_ns + recipe.ticks * robot.period_ns
         yield stamp, 'episode', _episode(robot, recipe, messages, phase, recipe.ticks)
 
 
@@ -186,12 +187,13 @@ def _actions(robot: RobotSpec, recipe: Recipe, messages: Messages, tick: int,
 
 def _episode(robot: RobotSpec, recipe: Recipe, messages: Messages, phase: int, tick: int) -> Any:
     value = {'success': 1, 'failure': 2, 'discarded': 3}.get(recipe.outcome, 0)
-    ended = START_NS + (recipe.ticks - 1) * robot.period_ns
+    ended = recipe.start_ns + (recipe.ticks - 1) * robot.period_ns
+    header = messages.header(recipe.start_ns + tick * robot.period_ns)
     return messages.make(
-        'lwd_msgs/msg/EpisodeState', header=messages.header(START_NS + tick * robot.period_ns),
+        'lwd_msgs/msg/EpisodeState', header=header,
         episode_id=recipe.id, robot=robot.name, task=recipe.task, instruction=recipe.instruction,
         phase=phase, start_mode=1,
         outcome=messages.make('lwd_msgs/msg/Outcome', value=value if phase == _PHASE_IDLE else 0),
-        started=messages.time(START_NS if phase in (_PHASE_RUNNING, 4, 0) else 0),
+        started=messages.time(recipe.start_ns if phase in (_PHASE_RUNNING, 4, 0) else 0),
         ended=messages.time(ended if phase in (_PHASE_LABELLING, _PHASE_IDLE) else 0),
         seed=recipe.seed, time_limit=60.0)
