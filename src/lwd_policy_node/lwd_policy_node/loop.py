@@ -118,6 +118,7 @@ class ControlLoop:
         self._planned: Planned | None = None
         self._next_chunk = 1
         self._published_ns = -1  # stamp of the newest command
+        self._fresh_after_ns = -1  # newest tick whose samples show the scene before its reset
 
     # -- what happens around the loop
 
@@ -133,9 +134,15 @@ class ControlLoop:
             return
         # The arbiter may have handed over during the newest tick: answer that one already, unless
         # it had an answer before.
-        if self._now.stamp_ns >= stamp_ns and self._now.stamp_ns > self._published_ns:
+        if self._is_ours(self._now.stamp_ns) and self._now.stamp_ns > self._published_ns:
             self._now.answered = False
             self._step()
+
+    def scene_was_reset(self) -> None:
+        """The scene is another one: samples up to the newest tick show the one before."""
+        self._fresh_after_ns = self._now.stamp_ns
+        self._now.answered = True
+        self._forget()
 
     def set_assembler(self, assembler: ObservationAssembler | None) -> None:
         """Observe by another specification from now on."""
@@ -147,7 +154,7 @@ class ControlLoop:
         if self.assembler is not None:
             self.assembler.reset()
         self._now = _Now()
-        self._published_ns = -1
+        self._published_ns = self._fresh_after_ns = -1
         self._forget()
 
     def _forget(self) -> None:
@@ -160,7 +167,7 @@ class ControlLoop:
         """Take the next control tick."""
         self._close_tick(missed)
         # A clock message may come after the mode change that made its tick another driver's.
-        ours = self.active and stamp_ns >= self.situation.mode_stamp_ns
+        ours = self.active and self._is_ours(stamp_ns)
         self._now = _Now(stamp_ns, self.wall(), answered=not ours)
         if ours:
             self.ticks += 1
@@ -236,6 +243,10 @@ class ControlLoop:
         self._close_tick(0)
 
     # -- steps
+
+    def _is_ours(self, stamp_ns: int) -> bool:
+        """Tell whether a tick belongs to this mode and shows this episode's scene."""
+        return stamp_ns >= self.situation.mode_stamp_ns and stamp_ns > self._fresh_after_ns
 
     def _index(self) -> int:
         return self._now.stamp_ns // self.period_ns

@@ -239,6 +239,7 @@ class PolicyNode(LifecycleNode):
             situation.instruction = message.instruction if message.phase in IN_EPISODE else ''
             if message.phase == EpisodeState.READY != before:
                 self.loop.cadence.reset()
+                self.loop.scene_was_reset()
             if before == EpisodeState.RUNNING != message.phase:
                 self._report_cadence(message.episode_id)
         if self.tasks and message.task and message.task not in self.tasks:

@@ -122,6 +122,15 @@ def test_a_tick_before_the_mode_change_is_not_ours_however_late_its_clock_comes(
     assert rig.loop.starved_ticks == 0 and rig.asked[0][0].index == 11
 
 
+def test_the_tick_that_was_open_while_the_scene_was_reset_is_not_answered_from_the_old_scene(rig):
+    rig.tick()
+    rig.loop.scene_was_reset()
+    rig.drive(tick=10)  # the arbiter hands the open tick over
+    assert rig.asked == []
+    rig.tick()
+    assert rig.asked[0][0].index == 11 and rig.loop.starved_ticks == 0
+
+
 def test_without_instruction_checkpoint_or_open_gate_nothing_is_planned(robot):
     for name, value in (('instruction', ''), ('digest', ''), ('gate_open', False)):
         rig = Rig(robot)
