@@ -22,7 +22,7 @@ from lwd_bringup.runner import ProcessSpec
 from lwd_core.checkpoint import list_checkpoints, read_channel
 from lwd_core.episode.meta import EpisodeMeta
 
-THREADS = 2        # of training, which has the machine to itself
+THREADS = 1        # of training: two that wait for each other crawl on a shared machine
 BLOCK = 10         # held-out starts rolled out together, per task
 FINISHED = ('success', 'failure')
 PATIENCE = 3.0     # a job may take so many times its budget before it counts as stuck
