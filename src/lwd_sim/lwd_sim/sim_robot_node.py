@@ -140,7 +140,7 @@ class SimRobotNode(Node):
     def _spin(self, executor: SingleThreadedExecutor, until: float, done: Any) -> None:
         while not done() and (left := until - time.monotonic()) > 0.0:
             executor.spin_once(timeout_sec=min(left, 0.2))
-            if not rclpy.ok():
+            if not self.context.ok():
                 return
 
     def _publish(self) -> None:
