@@ -81,6 +81,11 @@ class Arbiter:
         """Tell whether an episode is running."""
         return self._episode is not None and self._episode.running
 
+    @property
+    def preparing(self) -> bool:
+        """Tell whether an episode is about to run."""
+        return self._episode is not None and self._episode.resetting
+
     # -- events ------------------------------------------------------------------------------
 
     def on_tick(self, tick: Tick) -> list[Output]:
@@ -96,8 +101,7 @@ class Arbiter:
 
     def on_joints(self, positions: Vector) -> list[Output]:
         """Take the measured joint positions [d], in the robot file's order."""
-        resetting = self._episode is not None and self._episode.resetting
-        if self._motion.measure(positions, resetting) and self.mode in STANDING:
+        if self._motion.measure(positions, self.preparing) and self.mode in STANDING:
             self._motion.forget()
         return self._flush()
 

@@ -30,6 +30,8 @@ from lwd_intervention.spin_node import run, steady_clock
 from lwd_msgs.msg import PolicyStatus
 from lwd_msgs.srv import RequestMode
 
+PREPARING_SPEED = 8.0  # times hold_rate while an episode is prepared: its scene has to settle
+
 
 @dataclass(frozen=True)
 class ArbiterParams:
@@ -199,6 +201,8 @@ class ArbiterNode(Node):
             self._deadline.clear()
         elif self.core.mode in STANDING:
             pause = 1.0 / max(self.params.hold_rate, 1e-3)
+            if self.core.preparing:
+                pause /= PREPARING_SPEED
             self._deadline.set_once(self._answered_at + pause - time.monotonic())
         else:
             self._deadline.set_once(self.params.answer_timeout)

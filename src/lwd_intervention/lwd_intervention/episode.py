@@ -52,6 +52,7 @@ class EpisodeConfig:
     reset_timeout: float = 30.0
     prepare_timeout: float = 30.0
     label_timeout: float = 30.0
+    settle_ticks: int = 4       # control ticks after reset_scene before the episode may run
     loss_timeout: float = 15.0  # without clock or arbiter while RUNNING
 
 
@@ -80,6 +81,7 @@ class EpisodeMachine:
         self._since = 0.0        # wall time this phase began
         self._alive = 0.0        # wall time of the newest tick with an arbiter
         self._mode: Mode | None = None
+        self._settling = 0       # ticks still to pass since reset_scene
         self._recording = ''     # episode the recorder records
         self._recorder_fault = ''
         self._policy_ready = False
@@ -99,7 +101,7 @@ class EpisodeMachine:
         if self._mode is Mode.ESTOP:
             raise Refused('the emergency stop is active; release it by requesting HOLD')
         self.takeovers = 0
-        self._recording, self._recorder_fault = '', ''
+        self._recording, self._recorder_fault, self._settling = '', '', 0
         self.state = State(
             id=self._ids.make(task.name, utc_ms), task=task.name,
             instruction=request.instruction or task.instruction, start_mode=request.start_mode,
@@ -148,11 +150,14 @@ class EpisodeMachine:
     # -- events ------------------------------------------------------------------------------
 
     def on_tick(self, now: int, wall: float) -> list[State]:
-        """Take ROS time: the time limit."""
+        """Take a control tick: the time limit, and the settling of the scene."""
         self._now = now
         if not self._arbiter_gone:
             self._alive = wall
-        if self.state.phase is Phase.RUNNING:
+        if self.state.phase is Phase.READY:
+            self._settling = max(0, self._settling - 1)
+            self._proceed(wall)
+        elif self.state.phase is Phase.RUNNING:
             if now < self.state.started_ns:
                 self._stop(Stop.FAULT, 'the clock jumped back', wall)
             elif now - self.state.started_ns >= self.state.time_limit * NS_PER_S:
@@ -179,6 +184,8 @@ class EpisodeMachine:
         """Take the answer of reset_scene."""
         if self.state.phase is Phase.RESETTING and self.state.id == episode_id:
             if ok:
+                # The tick that is open now still shows the scene before the reset.
+                self._settling = self.config.settle_ticks + 1
                 self._to(Phase.READY, wall)
                 self._proceed(wall)
             else:
@@ -266,6 +273,8 @@ class EpisodeMachine:
 
     def _missing(self) -> str:
         """Return what READY still waits for, '' if nothing."""
+        if self._settling > 0:
+            return 'the scene has not settled; does the clock stand still?'
         if self.config.require_recorder and self._recording != self.state.id:
             return f'the recorder does not record: {self._recorder_fault or "is it running?"}'
         if self.config.require_policy and self.state.start_mode == Mode.POLICY:

@@ -51,6 +51,9 @@ class EpisodeParams:
     label_timeout: float = param(
         30.0, 'wait for a label before the episode stays UNLABELLED, wall time', unit='s',
         lower=0.0, upper=3600.0)
+    settle_ticks: int = param(
+        4, 'control ticks between reset_scene and the first tick of an episode: the sensors must '
+        'show the new scene; above the ticks a simulation needs to settle', lower=0, upper=1000)
     loss_timeout: float = param(
         15.0, 'without a clock or an arbiter before a running episode stops, wall time', unit='s',
         lower=0.1, upper=3600.0)
@@ -76,7 +79,7 @@ class EpisodeNode(Node):
         self.machine = EpisodeMachine(EpisodeConfig(
             self._robot, p.use_reset_scene, p.require_recorder, p.require_policy,
             p.require_arbiter, p.auto_success, p.reset_timeout, p.prepare_timeout,
-            p.label_timeout, p.loss_timeout), load_tasks(p.tasks_file))
+            p.label_timeout, p.settle_ticks, p.loss_timeout), load_tasks(p.tasks_file))
         self._now = 0
         self._resetting = ''  # episode whose reset_scene was called
         self._publisher = publisher(self, topics.EPISODE)

@@ -61,6 +61,9 @@ def test_an_episode_from_reset_to_label():
     episode = run.start()
     run.do('on_reset_done', episode, True, '')
     run.record()
+    for _ in range(5):
+        assert run.phase is Phase.READY
+        run.do('on_tick', 100 * S)
     run.do('on_mode', Mode.POLICY, '')
     run.machine.on_tick(104 * S, run.wall)
     run.label(Outcome.SUCCESS, (1.0, 0.5))
@@ -88,6 +91,18 @@ def test_the_outcome_is_independent_of_why_it_stopped(end, stop, outcome):
     run.label(outcome)
     run.stands()
     assert (run.phase, run.state.stop, run.state.outcome) == (Phase.IDLE, stop, outcome)
+
+
+def test_the_first_tick_shows_the_scene_after_the_reset():
+    run = Run(reset_scene=True, require_recorder=False, settle_ticks=4)
+    episode = run.start()
+    run.do('on_tick', 101 * S)
+    run.do('on_reset_done', episode, True, '')  # during tick 101 or 102
+    for k in range(102, 106):
+        run.do('on_tick', k * S)
+        assert run.phase is Phase.READY
+    run.do('on_tick', 106 * S)
+    assert run.phase is Phase.RUNNING and run.state.started_ns == 106 * S
 
 
 def test_without_a_label_in_time_it_stays_unlabelled():
