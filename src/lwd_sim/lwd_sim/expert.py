@@ -10,7 +10,7 @@ from lwd_sim.geometry import clip_norm, gripper_rotation, ramp
 from lwd_sim.grasping import grasp_of, holds, offset
 from lwd_sim.kinematics import go_home, reach
 from lwd_sim.names import ARMS
-from lwd_sim.skills import carry, carry_step, CLOSED, Command, grasp, OPEN, release, wait
+from lwd_sim.skills import carry, carry_step, CLOSED, Command, grasp, OPEN, release, set_down, wait
 from lwd_sim.tasks import get_task, Goal, Task
 from lwd_sim.world import World
 
@@ -48,7 +48,7 @@ def _leave(world: World, goal: Goal, arm: str) -> Command:
 def _single(world: World, goal: Goal) -> dict[str, Command]:
     arm = goal.arms[0]
     commands = {other: _home(world, other) for other in ARMS}
-    if world.in_slot(goal):
+    if set_down(world, goal):
         commands[arm] = _leave(world, goal, arm)
     elif holds(world, goal, arm):
         commands[arm] = carry(world, arm, carry_step(world, goal))
@@ -58,7 +58,7 @@ def _single(world: World, goal: Goal) -> dict[str, Command]:
 
 
 def _both(world: World, goal: Goal) -> dict[str, Command]:
-    if world.in_slot(goal):
+    if set_down(world, goal):
         return {arm: _leave(world, goal, arm) for arm in ARMS}
     held = {arm: holds(world, goal, arm) for arm in ARMS}
     if not all(held.values()):
@@ -85,7 +85,7 @@ def _carry_handle(world: World, goal: Goal, arm: str, firm: float) -> Command:
 
 def _handover(world: World, goal: Goal) -> dict[str, Command]:
     giver, taker = goal.arms
-    if world.in_slot(goal):
+    if set_down(world, goal):
         return {giver: _home(world, giver), taker: _leave(world, goal, taker)}
     if holds(world, goal, taker):
         return _take_away(world, goal)

@@ -9,7 +9,6 @@ import numpy as np
 from lwd_sim.geometry import clip_norm, gripper_rotation, ramp, rotation_error, UP
 from lwd_sim.grasping import Grasp, jaw_width, offset, PITCH
 from lwd_sim.kinematics import reach
-from lwd_sim.names import JAW_TRAVEL
 from lwd_sim.tasks import Goal, SLOTS
 from lwd_sim.world import World
 
@@ -19,6 +18,8 @@ STANDOFF = 0.08          # m before the grasp while not lined up
 CLEARANCE = 0.05         # m above the goal's surface while carrying
 CARRY_STEP = 0.025       # m per control step
 LOWER_STEP = 0.012
+OPENING = 0.1            # jaw asked to be wider than a grip asks for
+NEARLY_DOWN = 0.02       # m above the surface
 RETREAT = 0.05           # m back from a released item
 
 Command = tuple[np.ndarray, float]   # joint targets [6], jaw
@@ -74,6 +75,17 @@ def carry(world: World, arm: str, step: np.ndarray, yaw_decay: float = 0.95) -> 
     return reach(world, arm, tool + firm * step, wanted, CARRY_STEP), CLOSED
 
 
+def set_down(world: World, goal: Goal) -> bool:
+    """Tell whether the item may be let go: it stands in its slot, or all but stands there while a
+    jaw is opening already. Without that margin a wobbling arm would open and close by turns.
+    """
+    if world.in_slot(goal):
+        return True
+    opening = any(world.jaw_command(arm) > OPENING and world.pads_touching(arm, goal.item)
+                  for arm in goal.arms)
+    return opening and world.over_slot(goal) and abs(world.gap(goal)) < NEARLY_DOWN
+
+
 def release(world: World, arm: str, half_width: float) -> Command:
     """Open, and back off along the approach as soon as the pads have let go."""
     tool, rotation = world.tcp(arm)
@@ -85,8 +97,3 @@ def wait(world: World, arm: str, jaw: float) -> Command:
     """Stay where the arm is."""
     tool, rotation = world.tcp(arm)
     return reach(world, arm, tool, rotation, 0.005), jaw
-
-
-def fully_open(world: World, arm: str) -> bool:
-    """Tell whether the jaw is wide enough to pass around anything."""
-    return jaw_width(world, arm) > 0.8 * JAW_TRAVEL

@@ -252,13 +252,16 @@ class World:
         position, _ = self.item_pose(goal.item)
         return float(position[2] - self.half_height(goal.item) - SLOTS[goal.slot].position[2])
 
-    def in_slot(self, goal: Goal) -> bool:
-        """Tell whether the item stands on its goal's surface within tolerance, held or not."""
+    def over_slot(self, goal: Goal) -> bool:
+        """Tell whether the item is within its slot's tolerance in x and y, at any height."""
         slot = SLOTS[goal.slot]
         position, _ = self.item_pose(goal.item)
-        inside = np.abs(position[:2] - slot.position[:2]) < slot.tolerance
-        return bool(inside.all() and abs(self.gap(goal)) < REST_GAP
-                    and self.rests_on(goal.item, slot.surface))
+        return bool((np.abs(position[:2] - slot.position[:2]) < slot.tolerance).all())
+
+    def in_slot(self, goal: Goal) -> bool:
+        """Tell whether the item stands on its goal's surface within tolerance, held or not."""
+        return (self.over_slot(goal) and abs(self.gap(goal)) < REST_GAP
+                and self.rests_on(goal.item, SLOTS[goal.slot].surface))
 
     def placed(self, goal: Goal) -> bool:
         """Tell whether the item rests on its goal and nobody touches it."""
