@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The graphs by name. Arguments are only what differs by deployment; the rest is in config/."""
 
+from dataclasses import replace
 from typing import Any
 
 from lwd_bringup.graph import nodes
@@ -22,6 +23,7 @@ SEED = Argument('seed', 100_000, 'seed of the first start configuration')
 SPEED = Argument('real_time_factor', 0.0, 'cap on simulated s per s; 0: as fast as possible')
 USE_SIM_TIME = Argument('use_sim_time', False, 'follow /<robot>/clock instead of wall time')
 BESIDE_ROBOTS = 5  # niceness of the learner where real robots may share the machine
+BESIDE_LEARNER = 10  # niceness of simulated robots: in lockstep they wait for whoever is late
 POLICY = Argument('policy', True, 'start the policy node')
 
 WORK_DIR = Argument('work_dir', 'data/learner',
@@ -88,9 +90,11 @@ def _sim_fleet(**values: Any) -> tuple[NodeSpec, ...]:
         # Robots of a fleet never see the same start: each has its own range of seeds.
         own = {**values, 'robot': f'robot{index + 1}',
                'seed': values['seed'] + index * values['seed_stride']}
-        fleet.extend(_sim(**own))
+        robot = _sim(**own)
+        if values['learner']:
+            robot = tuple(replace(node, niceness=BESIDE_LEARNER) for node in robot)
+        fleet.extend(robot)
     if values['learner']:
-        # Simulated robots wait for whoever is late; nobody has to step back for them.
         fleet.extend(_learner(**{**values, 'seed': values['learner_seed'], 'niceness': 0}))
     return tuple(fleet)
 

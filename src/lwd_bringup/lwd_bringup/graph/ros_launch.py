@@ -43,6 +43,7 @@ def _process(nodes: tuple[NodeSpec, ...]) -> Node:
         'namespace': first.namespace,
         'remappings': list(first.remaps),
         'output': 'screen',
+        'prefix': f'nice -n {first.niceness}' if first.niceness else None,
         'respawn': first.respawn.on_failure,
         'respawn_delay': first.respawn.delay,
         'respawn_max_retries': first.respawn.max_restarts,

@@ -37,6 +37,7 @@ class NodeSpec:
     lifecycle: bool = False  # a managed node; it configures and activates itself (`autostart`)
     publishes: tuple[str, ...] = ()  # topics that only one node may write
     respawn: Respawn = Respawn()
+    niceness: int = 0  # of its process: how far it steps back for others on the machine
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'parameters', MappingProxyType(dict(self.parameters)))
