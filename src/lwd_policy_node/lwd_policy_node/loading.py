@@ -17,7 +17,7 @@ from lwd_core.checkpoint import (
     load_checkpoint,
 )
 from lwd_core.observation import Observation, ObservationSpec
-from lwd_core.robot import RobotSpec
+from lwd_core.robot import RobotSpec, SpecError
 from lwd_core.store import open_store, StoreError
 
 
@@ -82,9 +82,13 @@ def load(request: LoadRequest) -> Loaded:
 def observation_spec(config: dict[str, Any], robot: RobotSpec) -> ObservationSpec:
     """Return what a policy of this configuration observes."""
     mode = 'state' if config.get('state_dim') else 'pixels'
-    size = config.get('image_size')
-    return ObservationSpec.for_robot(
-        robot, mode, config.get('cameras'), None if size is None else (size[0], size[1]))
+    vision = config.get('vision', {})
+    side = vision.get('image_size')
+    try:
+        return ObservationSpec.for_robot(
+            robot, mode, vision.get('cameras'), None if side is None else (side, side))
+    except SpecError as error:
+        raise CheckpointError(f'does not fit this robot: {error}') from error
 
 
 def blank_observation(spec: ObservationSpec, robot: RobotSpec) -> Observation:

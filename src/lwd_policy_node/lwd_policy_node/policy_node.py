@@ -398,7 +398,8 @@ class PolicyNode(LifecycleNode):
 
     def _publish_status(self) -> Any:
         with self._lock:
-            latencies = tuple(self.loop.cadence.quantile('latency', q) for q in (50, 99))
+            cadence = self.loop.cadence
+            latencies = (cadence.quantile('latency', 50), cadence.quantile('latency', 99))
             message = status_message(
                 self.get_clock().now().to_msg(), self.loop, self.supervisor, latencies)
         self._status.publish(message)

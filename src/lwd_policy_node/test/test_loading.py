@@ -10,6 +10,8 @@ torch = pytest.importorskip('torch')
 
 from lwd_core.checkpoint import CheckpointContents, CheckpointError, save_checkpoint  # noqa: E402
 from lwd_core.flow import make_policy  # noqa: E402
+from lwd_core.flow.bundle import pack  # noqa: E402
+from lwd_core.flow.trunk import build_trunk  # noqa: E402
 from lwd_core.normalization import Normalizer  # noqa: E402
 from lwd_core.observation import ObservationSpec  # noqa: E402
 from lwd_core.store import FolderStore  # noqa: E402
@@ -90,6 +92,34 @@ def test_a_configuration_that_does_not_fit_its_weights_is_refused(tmp_path, robo
     policy = make_policy({**CONFIG, 'hidden': 32}, norms())
     ref = save(tmp_path, robot, tensors=policy.state_dict())
     with pytest.raises(CheckpointError, match='do not fit'):
+        load(request(tmp_path, robot, ref))
+
+
+def save_pixels(tmp_path, robot, cameras):
+    torch.manual_seed(0)
+    trunk = build_trunk(dict(outputs=['x', 'y'], cameras=cameras, encoders=[0] * len(cameras),
+                             image_size=8, joint_dim=3, channels=4, hidden=8))
+    stats = norms(features=2)
+    del stats['state']
+    policy = make_policy({**CONFIG, 'state_dim': 0, 'feature_dim': 2}, stats)
+    config, tensors = pack(policy, trunk)
+    return save_checkpoint(FolderStore(tmp_path), CheckpointContents(
+        config, tensors, stats, 5, robot=robot))
+
+
+def test_a_pixels_policy_brings_its_trunk_and_says_what_it_sees(tmp_path, robot):
+    loaded = load(request(tmp_path, robot, save_pixels(tmp_path, robot, ['head'])))
+    assert (loaded.mode, loaded.cameras, loaded.image_size) == ('pixels', ('head',), (8, 8))
+    spec = ObservationSpec.for_robot(robot, 'pixels', loaded.cameras, loaded.image_size)
+    seen = blank_observation(spec, robot)
+    bright = replace(seen, images={'head': np.full((8, 8, 3), 255, np.uint8)})
+    assert loaded.policy.act(seen, 7).shape == (16, 3)
+    assert loaded.policy.act(seen, 7).tobytes() != loaded.policy.act(bright, 7).tobytes()
+
+
+def test_a_policy_that_needs_a_camera_this_robot_lacks_is_refused_by_name(tmp_path, robot):
+    ref = save_pixels(tmp_path, robot, ['head', 'elbow'])
+    with pytest.raises(CheckpointError, match='needs camera elbow.*has head'):
         load(request(tmp_path, robot, ref))
 
 
