@@ -33,8 +33,8 @@ def process_command(nodes: tuple[NodeSpec, ...], params_dir: Path) -> tuple[str,
     prefix = ('nice', '-n', str(first.niceness)) if first.niceness else ()
     remaps = [rule for remap in first.remaps for rule in ('-r', f'{remap[0]}:={remap[1]}')]
     if len(nodes) > 1:
-        return (*prefix, sys.executable, '-m', 'lwd_bringup.compose_node', *compose_arguments(nodes),
-                '--ros-args', *remaps)
+        return (*prefix, sys.executable, '-m', 'lwd_bringup.compose_node',
+                *compose_arguments(nodes), '--ros-args', *remaps)
     params = params_dir / f"{first.full_name.strip('/').replace('/', '.')}.yaml"
     write_params(params, first)
     files = [part for file in (*first.params_files, str(params))
