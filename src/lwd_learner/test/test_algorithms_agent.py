@@ -101,11 +101,14 @@ def test_masked_steps_reach_neither_critic_nor_clone():
         z = agent.critic.encode(data)
         assert torch.equal(agent.critic.values(z, data['action'], mask),
                            agent.critic.values(z, changed, mask))
-    # noise stays where it is masked: the clone's loss does not see those targets
+    # the clone sees neither the values nor the errors of masked steps
     net, time, noise = policy(), torch.rand(B), torch.randn(B, H, D)
     prefix = net.encode(data)
     a = flow_loss(net, prefix, data['action'], torch.zeros(B, H), noise, time)
     assert float(a.detach().abs().max()) == 0
+    losses = [flow_loss(net, prefix, action, mask, noise, time).detach()
+              for action in (data['action'], changed)]
+    assert torch.equal(*losses)
 
 
 def test_cloning_fits_the_marked_steps():

@@ -75,13 +75,20 @@ def flow_loss(policy: FlowPolicy, prefix: Tensor, action: Tensor, mask: Tensor, 
     """Return the per-sample flow-matching error [B], averaged over valid steps and dimensions.
 
     `action` [B, H, d] in robot units, `mask` [B, H] (1 = learn this step), `noise` [B, H, d],
-    `time` [B]. Steps outside the mask carry the noise's own path, so nothing leaks from them.
+    `time` [B]. Steps outside the mask hold the last valid action, so nothing leaks from them.
     """
-    target = policy.normalize_action(action)
+    target = policy.normalize_action(hold_masked(action, mask))
     x = (1 - time[:, None, None]) * noise + time[:, None, None] * target
     error = (policy.velocity(prefix, x, time) - (target - noise)) ** 2
     weight = mask.to(error.dtype)[..., None]
     return (error * weight).sum((1, 2)) / (weight.sum((1, 2)) * error.shape[2]).clamp(min=1)
+
+
+def hold_masked(action: Tensor, mask: Tensor) -> Tensor:
+    """Replace steps outside `mask` [B, H] of chunks [B, H, d] by the last valid step before."""
+    steps = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
+    last = torch.where(mask > 0, steps, torch.zeros_like(steps)).cummax(1).values
+    return action.gather(1, last[..., None].expand(action.shape))
 
 
 def bc_loss(policy: FlowPolicy, batch: Batch, config: BcConfig, mask: str = 'imitate',
