@@ -14,11 +14,13 @@ from pathlib import Path
 import re
 import subprocess
 import sys
+import threading
 import time
 
 # A ROS 2 installation brings plugins for older versions of pytest.
 PLUGINS = ('-p', 'no:launch_testing', '-p', 'no:launch_testing_ros_pytest_entrypoint')
 NO_TESTS = 5  # pytest's exit code where nothing was collected
+SESSION_LIMIT = 900.0  # s; pytest-timeout ends single tests long before
 OUTCOMES = ('failed', 'passed', 'skipped', 'deselected', 'xfailed', 'xpassed', 'error')
 
 
@@ -57,14 +59,19 @@ def run_session(root: Path, arguments: Sequence[str], env: Mapping[str, str]) ->
     """Run one session with its output passed on; return its exit code and output."""
     color = ['--color=yes'] if sys.stdout.isatty() else []
     command = [sys.executable, '-m', 'pytest', *PLUGINS, *color, *arguments]
-    lines = []
-    with subprocess.Popen(command, cwd=root, env=dict(env), text=True, errors='replace',
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    received = bytearray()
+    with subprocess.Popen(command, cwd=root, env=dict(env), stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            print(line, end='', flush=True)
-            lines.append(re.sub(r'\x1b\[[0-9;]*m', '', line))
-    return process.returncode, ''.join(lines)
+        watchdog = threading.Timer(SESSION_LIMIT, process.kill)
+        watchdog.start()
+        while data := os.read(process.stdout.fileno(), 65536):
+            sys.stdout.buffer.write(data)
+            sys.stdout.flush()
+            received += data
+        watchdog.cancel()
+    output = received.decode(errors='replace')
+    return process.returncode, re.sub(r'\x1b\[[0-9;]*m', '', output)
 
 
 def run_sessions(root: Path, arguments: Sequence[str], environ: Mapping[str, str]) -> bool:
@@ -75,7 +82,9 @@ def run_sessions(root: Path, arguments: Sequence[str], environ: Mapping[str, str
     for number, session in enumerate(sessions(root, arguments)):
         # A domain of its own: what a session leaves behind cannot talk to the next.
         domain = environ.get('ROS_DOMAIN_ID') or str(20 + (os.getpid() + number) % 80)
-        code, output = run_session(root, session, {**environ, 'ROS_DOMAIN_ID': domain})
+        # One thread each: torch's pools of several processes only fight over two cores.
+        env = {'OMP_NUM_THREADS': '1', **environ, 'ROS_DOMAIN_ID': domain}
+        code, output = run_session(root, session, env)
         total += counts(output)
         if code not in (0, NO_TESTS):
             broken.append(f'{session[0]}: exit {code}')
