@@ -14,7 +14,7 @@ from lwd_sim.skills import carry, carry_step, CLOSED, Command, grasp, OPEN, rele
 from lwd_sim.tasks import get_task, Goal, Task
 from lwd_sim.world import World
 
-MEET = np.array([0.0, 0.36, 0.22])      # m, where an item is handed over
+MEET = np.array([0.08, 0.36, 0.22])     # m, where an item is handed over: on the taker's side
 NEAR_ITEM = 0.06                        # m, tool this near to a released item backs off first
 TAKER_REACH = 0.05                      # m, items right of this x are for the right arm alone
 

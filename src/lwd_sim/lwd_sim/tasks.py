@@ -75,7 +75,7 @@ TASKS = {task.name: task for task in (
     Task('crate', (Goal('crate', 'lower_middle', 'both', ('left', 'right')),),
          (('crate', Start((-.04, .04), (.27, .33), (-.1, .1))),), 350, 65),
     Task('handover', (Goal('pasta', 'lower_right', 'handover', ('left', 'right')),),
-         (('pasta', Start((-.24, -.14), (.28, .36), (-.15, .15))),), 450, 105),
+         (('pasta', Start((-.24, -.14), (.28, .36), (-.15, .15))),), 450, 95),
 )}
 
 
