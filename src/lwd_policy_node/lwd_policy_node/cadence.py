@@ -23,6 +23,7 @@ class Cadence:
     """Counts since `reset`, which happens at every episode's start."""
 
     def __init__(self) -> None:
+        self.recent: deque[float] = deque(maxlen=RECENT_CHUNKS)  # latencies [s], over episodes
         self.reset()
 
     def reset(self) -> None:
@@ -48,6 +49,12 @@ class Cadence:
         """Count a tick that had no action, and why."""
         self.starved += 1
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
+
+    def chunk(self, latency: float, inference: float) -> None:
+        """Count the times of a chunk that arrived [s]."""
+        self.add('inference', inference)
+        self.add('latency', latency)
+        self.recent.append(latency)
 
     def delay(self, steps: int) -> None:
         """Count the delay of an accepted chunk, in ticks."""

@@ -27,17 +27,18 @@ from lwd_core.clock import Tick
 from lwd_core.observation import Observation, ObservationAssembler, ObservationSpec
 from lwd_core.robot import RobotSpec
 from lwd_core.ros_params import declare
-from lwd_core.ros_qos import interface_class, publisher, subscription
+from lwd_core.ros_qos import publisher, subscription
 from lwd_core.ros_tick import make_tick_source, to_ns, uses_sim_time
 from lwd_core.task import load_tasks
 from lwd_msgs.msg import ControlMode, EpisodeState
-from lwd_msgs.srv import RequestMode
-from lwd_policy_node.channel import ChannelPoller
-from lwd_policy_node.checkpoints import Candidate
+from lwd_msgs.srv import LoadCheckpoint, RequestMode
+from lwd_policy_node.checkpoints import Installed
+from lwd_policy_node.follower_node import CheckpointFollower
 from lwd_policy_node.inference import make_inference
 from lwd_policy_node.loading import LoadRequest
-from lwd_policy_node.loop import ChunkReport, ControlLoop, Planned
+from lwd_policy_node.loop import ControlLoop
 from lwd_policy_node.params import PolicyParams
+from lwd_policy_node.planning import ChunkReport, Planned
 from lwd_policy_node.ros_messages import (
     chunk_message,
     command_message,
@@ -99,10 +100,12 @@ class PolicyNode(LifecycleNode):
         self.inference = make_inference(params.inference, self._on_reply, params.loader)
         self.supervisor = Supervisor(
             self.inference, self._load_template(), params.stall_timeout)
+        self.follower = CheckpointFollower(
+            self, self.supervisor, self._act_with, lambda: self._phase in IN_EPISODE)
         self._closers.append(self.inference.close)
         self._make_subscriptions()
         self.supervisor.start()
-        self._follow()
+        self._closers.append(self.follower.start(params, self._later))
         return super().on_configure(state)
 
     @logged
@@ -141,9 +144,13 @@ class PolicyNode(LifecycleNode):
 
     def close(self) -> None:
         """Stop the worker and all that ticks; may be called twice."""
-        if self._closers and self._phase == EpisodeState.RUNNING:
+        if self._closers:
             with self._lock:
-                self._report_cadence('the episode that was cut off')
+                if self._phase == EpisodeState.RUNNING:
+                    self._report_cadence('the episode that was cut off')
+                # A chunk that arrives from now on finds nothing that waits for it.
+                self.loop.situation.gate_open = False
+                self.loop.worker_lost('closed')
         while self._closers:
             self._closers.pop()()
         if self._sensors is not None:
@@ -181,10 +188,9 @@ class PolicyNode(LifecycleNode):
         make(topics.CONTROL_MODE, self._on_mode)
         make(topics.EPISODE, self._on_episode)
         if not self.params.checkpoint:
-            make(topics.CHECKPOINT, self._on_announcement)
-        load = interface_class(topics.SERVICES['policy/load_checkpoint'])
+            make(topics.CHECKPOINT, self.follower.on_announcement)
         self._keep(self.destroy_service, self.create_service(
-            load, 'policy/load_checkpoint', self._on_load_request))
+            LoadCheckpoint, 'policy/load_checkpoint', self.follower.on_load_request))
         self._request_mode = self._keep(
             self.destroy_client, self.create_client(RequestMode, 'arbiter/request_mode'))
         # Housekeeping must go on while simulated time stands still.
@@ -196,16 +202,6 @@ class PolicyNode(LifecycleNode):
     def _keep(self, destroy: Callable[[Any], Any], entity: Any) -> Any:
         self._entities.append((destroy, entity))
         return entity
-
-    def _follow(self) -> None:
-        """Ask for the pinned checkpoint, or start following the channel."""
-        params = self.params
-        if params.checkpoint:
-            self._want(Candidate(params.checkpoint, 0, forced=True))
-        elif params.poll_period > 0:
-            poller = ChannelPoller(params.store, params.channel, params.poll_period, lambda c: (
-                self._later(lambda: self._want(c))), self.get_logger().warning)
-            self._closers.append(poller.close)
 
     def start_ticking(self) -> None:
         """Start the tick source; after the first checkpoint said what is observed."""
@@ -246,7 +242,8 @@ class PolicyNode(LifecycleNode):
             self.get_logger().warning(
                 f'unknown task {message.task!r}, tasks are {", ".join(sorted(self.tasks))}',
                 once=True)
-        self._swap_if_idle()
+        if self.follower.swap_if_idle():
+            self._publish_status()
 
     def _report_cadence(self, title: str) -> None:
         self.loop.end_episode()
@@ -290,68 +287,21 @@ class PolicyNode(LifecycleNode):
         """Run `work` on the executor, at the next housekeeping."""
         self._work.append(work)
 
-    def _run_work(self) -> None:
-        while self._work:
-            self._work.popleft()()
-
     def _on_worker(self, frame: Frame) -> None:
-        self.supervisor.on_reply(frame)
-        fields = frame.fields
         if frame.kind == 'died':
-            self.get_logger().error(f'{fields["reason"]}; starting it again')
             with self._lock:
-                self.loop.worker_lost(fields['reason'])
-        elif frame.kind == 'refused':
-            self.get_logger().error(
-                f'checkpoint {fields["digest"][:12]} refused: {fields["reason"]}')
-        elif frame.kind == 'loaded':
-            self.get_logger().info(f'checkpoint {fields["digest"][:12]} (step {fields["step"]}) '
-                                   f'verified and warm in {fields["warm_s"]:.2f} s')
+                self.loop.worker_lost(frame.fields['reason'])
+        self.follower.on_reply(frame)
         self._set_digest()
-        self._swap_if_idle()
         self._publish_status()
 
-    # -- checkpoints
-
-    def _on_announcement(self, message: Any) -> None:
-        if message.channel == self.params.channel:
-            self._want(Candidate(message.digest, message.step, message.uri))
-
-    def _want(self, candidate: Candidate) -> None:
-        refusal = self.supervisor.want(candidate)
-        if not refusal:
-            self.get_logger().info(f'checkpoint {candidate.digest[:12]} wanted')
-            self._publish_status()
-
-    def _on_load_request(self, request: Any, response: Any) -> Any:
-        digest = request.digest.strip().lower()
-        if digest:
-            refusal = self.supervisor.want(Candidate(digest, 0, forced=True))
-        else:
-            refusal = self.supervisor.checkpoints.rollback()
-        response.accepted = not refusal
-        when = 'when this episode ends' if self._phase in IN_EPISODE else 'as soon as it is warm'
-        response.message = refusal or f'acts {when}; watch policy/status'
-        self._swap_if_idle()
-        self._publish_status()
-        return response
-
-    def _swap_if_idle(self) -> None:
-        """Let a pending checkpoint act; never while an episode runs, unless nothing acts yet."""
-        table = self.supervisor.checkpoints
-        if self._phase in IN_EPISODE and table.active is not None:
-            return
-        if not self.supervisor.swap():
-            return
-        active = table.active
-        assert active is not None
+    def _act_with(self, active: Installed) -> None:
+        """Observe what the checkpoint that acts from now on wants to see."""
         spec = ObservationSpec.for_robot(
             self.robot, active.mode, active.cameras or None, active.image_size)
         if spec != self._observes:
             self._observe(spec)
         self._set_digest()
-        self.get_logger().info(f'checkpoint {active.digest[:12]} (step {active.step}) acts now')
-        self._publish_status()
 
     def _observe(self, spec: ObservationSpec) -> None:
         """Subscribe to what this specification needs, and start ticking with the first one."""
@@ -385,7 +335,8 @@ class PolicyNode(LifecycleNode):
     # -- time
 
     def _housekeeping(self) -> None:
-        self._run_work()
+        while self._work:
+            self._work.popleft()()
         with self._lock:
             self.loop.on_wait()
             waiting = self.loop.waiting_for()
@@ -398,10 +349,8 @@ class PolicyNode(LifecycleNode):
 
     def _publish_status(self) -> Any:
         with self._lock:
-            cadence = self.loop.cadence
-            latencies = (cadence.quantile('latency', 50), cadence.quantile('latency', 99))
             message = status_message(
-                self.get_clock().now().to_msg(), self.loop, self.supervisor, latencies)
+                self.get_clock().now().to_msg(), self.loop, self.supervisor)
         self._status.publish(message)
         return message
 

@@ -16,7 +16,9 @@ from lwd_core.chunking import Decision
 from lwd_core.ros_tick import to_stamp
 from lwd_core.topics import CommandTag
 from lwd_msgs.msg import ActionChunk, PolicyStatus
-from lwd_policy_node.loop import ChunkReport, ControlLoop
+from lwd_policy_node.cadence import percentile
+from lwd_policy_node.loop import ControlLoop
+from lwd_policy_node.planning import ChunkReport
 from lwd_policy_node.supervisor import Supervisor
 
 
@@ -48,9 +50,9 @@ def chunk_message(report: ChunkReport, names: list[str]) -> ActionChunk:
     return message
 
 
-def status_message(stamp: Any, loop: ControlLoop, supervisor: Supervisor,
-                   latencies: tuple[float, float]) -> PolicyStatus:
-    """Return the state of the node; `latencies` are p50 and p99 [s]."""
+def status_message(stamp: Any, loop: ControlLoop, supervisor: Supervisor) -> PolicyStatus:
+    """Return the state of the node."""
+    recent = loop.cadence.recent
     table = supervisor.checkpoints
     state, reason = _state(loop, supervisor)
     active = table.active
@@ -60,7 +62,8 @@ def status_message(stamp: Any, loop: ControlLoop, supervisor: Supervisor,
         rejected_checkpoint=table.newest_refused,
         rejected_reason=table.refused.get(table.newest_refused, ''),
         loads=table.loads, ticks=loop.ticks, late_ticks=loop.late_ticks,
-        starved_ticks=loop.starved_ticks, latency_p50=latencies[0], latency_p99=latencies[1])
+        starved_ticks=loop.starved_ticks, latency_p50=percentile(recent, 50),
+        latency_p99=percentile(recent, 99))
     message.header.stamp = stamp
     if active is not None:
         message.checkpoint, message.checkpoint_step = active.digest, max(0, active.step)

@@ -32,7 +32,7 @@ def encode(frame: Frame) -> bytes:
     arrays = {name: np.ascontiguousarray(array) for name, array in frame.arrays.items()}
     layout = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
     header = json.dumps({'kind': frame.kind, 'fields': frame.fields, 'arrays': layout}).encode()
-    return b''.join((_SIZE.pack(len(header)), header, *(memoryview(a).cast('B')
+    return b''.join((_SIZE.pack(len(header)), header, *(a.data.cast('B')
                                                         for a in arrays.values() if a.size)))
 
 

@@ -81,7 +81,8 @@ class WorkerCore:
 
 def act_frame(request_id: int, digest: str, seed: int, observation: Observation) -> Frame:
     """Return the frame that asks for a chunk."""
-    arrays = {'joints': observation.joints,
+    arrays: dict[str, np.ndarray] = {
+        'joints': observation.joints,
               **{f'image/{name}': image for name, image in observation.images.items()}}
     if observation.state is not None:
         arrays['state'] = observation.state

@@ -4,7 +4,8 @@ import pytest
 
 from lwd_core.chunking import Synchronous
 from lwd_core.observation import ObservationAssembler, ObservationSpec
-from lwd_policy_node.loop import chunk_seed, ControlLoop
+from lwd_policy_node.loop import ControlLoop
+from lwd_policy_node.planning import chunk_seed
 
 PERIOD = 40_000_000
 HORIZON = 16
