@@ -14,8 +14,7 @@ class CameraRenderer:
 
     def __init__(self, width: int = IMAGE_SIZE, height: int = IMAGE_SIZE) -> None:
         self.width, self.height = width, height
-        self._renderer = None
-        self._model = None
+        self._renderers: dict[mujoco.MjModel, mujoco.Renderer] = {}
 
     def render(self, world: World, cameras: tuple[str, ...] = CAMERAS) -> dict[str, np.ndarray]:
         """Return RGB images uint8 [H, W, 3] by camera name."""
@@ -27,17 +26,17 @@ class CameraRenderer:
         return images
 
     def _renderer_for(self, world: World):
-        if self._model is not world.model:
-            self.close()
+        # Keyed by the model itself, not its id: a live key cannot be another model's.
+        if world.model not in self._renderers:
             renderer = mujoco.Renderer(world.model, self.height, self.width)
             flags = renderer.scene.flags
             flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
             flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
-            self._renderer, self._model = renderer, world.model
-        return self._renderer
+            self._renderers[world.model] = renderer
+        return self._renderers[world.model]
 
     def close(self) -> None:
-        """Free the graphics context."""
-        if self._renderer is not None:
-            self._renderer.close()
-        self._renderer = self._model = None
+        """Free the graphics contexts."""
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()
