@@ -24,6 +24,7 @@ class Grasp:
     point: np.ndarray        # [3]
     rotation: np.ndarray     # [3, 3]
     half_width: float
+    slack: float = 1.0       # how much less exactly than usual the tool may meet it
 
 
 def grasp_of(world: World, goal: Goal, arm: str) -> Grasp:
@@ -69,7 +70,7 @@ def _lying(world: World, goal: Goal, arm: str) -> Grasp:
     key = (world, arm, *np.round(position, 2).tolist(), round(wrap(heading, np.pi), 1))
     pitch, flip = _best_side(*key)
     yaw = wrap(heading, np.pi) + flip
-    return Grasp(position, gripper_rotation(pitch, yaw), min(half_sizes))
+    return Grasp(position, gripper_rotation(pitch, yaw), min(half_sizes), 1.5)
 
 
 @lru_cache(maxsize=256)

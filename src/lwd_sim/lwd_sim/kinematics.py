@@ -18,7 +18,7 @@ MAX_TURN = 0.12          # rad of tool rotation per control step
 MAX_JOINT_STEP = 0.08    # rad per control step
 POSTURE_GAIN = 0.02      # pull towards the home posture in the null space
 # A wrist turned further than this sits in its other branch, where the rate control ends at a limit.
-TWISTED = np.array([9.0, 9.0, 9.0, 1.5, 9.0, 1.5])   # rad
+TWISTED = np.array([9.0, 9.0, 9.0, 1.35, 9.0, 1.35])   # rad
 IK_STEPS = 25
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lwd_core.robot import RobotSpec
+from lwd_core.robot import RobotSpec, SpecError
 from lwd_sim.collect import ARM_MASK
 from lwd_sim.features import state_vector
 from lwd_sim.names import CONTROL_RATE, JOINT_NAMES
@@ -33,7 +33,7 @@ class SimulatedRobot:
 
     def __init__(self, robot: RobotSpec, task: str = 'place', seed: int = 0,
                  imperfections: Imperfections | None = None) -> None:
-        robot.require_joints(JOINT_NAMES, 'lwd_sim')
+        _check_joints(robot)
         if robot.control_rate != CONTROL_RATE:
             raise ValueError(f'robot {robot.name!r}: control_rate is {robot.control_rate:g} Hz, '
                              f'the simulation runs at {CONTROL_RATE:g} Hz')
@@ -84,3 +84,12 @@ class SimulatedRobot:
         values = state_vector(self.world)
         noise = self._imperfections.state_noise * self._rng.standard_normal(len(values))
         return (values + noise).astype(np.float32)
+
+
+def _check_joints(robot: RobotSpec) -> None:
+    """Raise SpecError unless the robot file has exactly the simulated robot's joints."""
+    robot.require_joints(JOINT_NAMES, 'lwd_sim')
+    missing = [name for name in JOINT_NAMES if name not in robot.joint_names]
+    if missing:
+        raise SpecError(f'robot {robot.name!r}: joints: lacks {", ".join(missing)}, which the '
+                        'simulated robot has')

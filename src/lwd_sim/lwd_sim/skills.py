@@ -48,7 +48,7 @@ def _close(world: World, arm: str, wanted: Grasp) -> float:
     turn = float(np.linalg.norm(rotation_error(rotation, wanted.rotation)))
     missed = jaw_width(world, arm) < wanted.half_width - 0.006
     # What the closing jaw pushes must not make it open again: the zone widens as it closes.
-    slack = 1.0 + 1.5 * ramp(world.jaw(arm), 0.85, 0.6)
+    slack = wanted.slack + 1.5 * ramp(world.jaw(arm), 0.85, 0.6)
     inside = abs(along) < 0.012 * slack and aside < 0.010 * slack and turn < 0.2 * slack
     return CLOSED if inside and not missed else OPEN
 
