@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a watching person does not wait for: an item about to fall. All read off one state."""
-import numpy as np
-
 from lwd_sim.grasping import holds
 from lwd_sim.names import ARMS
 from lwd_sim.tasks import Goal
@@ -13,12 +11,6 @@ TIPPING = 0.35       # rad an item that nobody holds may lean
 UPRIGHT = 0.3        # rad an item may lean when it is handed back
 
 
-def tilt(world: World, goal: Goal) -> float:
-    """Return how far the goal's item leans [rad]."""
-    _, rotation = world.item_pose(goal.item)
-    return float(np.arccos(np.clip(rotation[2, 2], -1.0, 1.0)))
-
-
 def danger(world: World, goal: Goal) -> str | None:
     """Return what is about to go wrong, or None."""
     if world.in_slot(goal):
@@ -27,13 +19,13 @@ def danger(world: World, goal: Goal) -> str | None:
     if arm is not None:
         return f'{arm} arm lets go in the air'
     if not any(world.pads_touching(arm, goal.item) == 2 for arm in ARMS) and not _lies(
-            world, goal) and tilt(world, goal) > TIPPING:
+            world, goal) and world.tilt(goal.item) > TIPPING:
         return 'item is tipping over'
     return None
 
 
 def _lies(world: World, goal: Goal) -> bool:
-    return world.supported(goal.item) and tilt(world, goal) > 1.3
+    return world.supported(goal.item) and world.tilt(goal.item) > 1.3
 
 
 def _letting_go(world: World, goal: Goal) -> str | None:

@@ -16,6 +16,8 @@ from lwd_sim.world import World
 
 MEET = np.array([0.08, 0.36, 0.22])     # m, where an item is handed over: on the taker's side
 NEAR_ITEM = 0.06                        # m, tool this near to a released item backs off first
+RELAY = np.array([0.16, 0.31])          # m, where an item that leans is put down for the taker
+LEANING = 0.5                           # rad; the taker's grasp is for upright items
 TAKER_REACH = 0.05                      # m, items right of this x are for the right arm alone
 
 
@@ -90,12 +92,13 @@ def _handover(world: World, goal: Goal) -> dict[str, Command]:
     if holds(world, goal, taker):
         return _take_away(world, goal)
     if holds(world, goal, giver):
-        return _offer(world, goal)
+        leaning = world.tilt(goal.item) > LEANING
+        return _relay(world, goal) if leaning else _offer(world, goal)
     position, _ = world.item_pose(goal.item)
     if position[0] < TAKER_REACH:
         return {giver: grasp(world, giver, grasp_of(world, goal, giver)),
                 taker: _home(world, taker)}
-    return {giver: _home(world, giver),
+    return {giver: _leave(world, goal, giver),
             taker: grasp(world, taker, grasp_of(world, goal, taker))}
 
 
@@ -130,3 +133,20 @@ def _take_away(world: World, goal: Goal) -> dict[str, Command]:
     else:
         giving = _home(world, giver)
     return {giver: giving, taker: carry(world, taker, clear * carry_step(world, goal))}
+
+
+def _relay(world: World, goal: Goal) -> dict[str, Command]:
+    """Put a leaning item down on the table in the taker's reach."""
+    giver, taker = goal.arms
+    position, _ = world.item_pose(goal.item)
+    aside = RELAY - position[:2]
+    distance = float(np.linalg.norm(aside))
+    gap = position[2] - world.half_height(goal.item)
+    if distance < 0.04 and gap < 0.012:
+        giving = release(world, giver, grasp_of(world, goal, giver).half_width)
+    else:
+        needed = 0.04 * ramp(distance, 0.02, 0.05)
+        across = ramp(gap, needed - 0.03, needed - 0.01) * clip_norm(aside, 0.02)
+        step = np.array([*across, np.clip(needed - 0.004 - gap, -0.012, 0.02)])
+        giving = carry(world, giver, step, yaw_decay=1.0)
+    return {giver: giving, taker: _home(world, taker)}

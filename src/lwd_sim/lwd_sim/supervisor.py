@@ -10,7 +10,7 @@ gives up.
 """
 from dataclasses import dataclass, field
 
-from lwd_sim.dangers import danger, tilt, UPRIGHT
+from lwd_sim.dangers import danger, UPRIGHT
 from lwd_sim.names import ARMS
 from lwd_sim.progress import Progress, progress
 from lwd_sim.world import World
@@ -30,7 +30,7 @@ class SupervisorConfig:
     max_takeovers: int = 4
     time_reserve: float = 1.6     # he keeps this many times the time he usually needs
     hand_back: bool = True
-    give_up: int = 80             # ticks of his own without progress: beyond repair
+    give_up: int = 100            # ticks of his own without progress: beyond repair
 
 
 @dataclass
@@ -108,7 +108,7 @@ class Supervisor:
         self._vain += 1
         if now.value > self._best + config.gain:
             self._best, self._vain = now.value, 0
-        good = now.stage > self._stage and tilt(world, world.focus()) < UPRIGHT
+        good = now.stage > self._stage and world.tilt(world.focus().item) < UPRIGHT
         self._stable = self._stable + 1 if good else 0
         if not config.hand_back or self.takeovers >= config.max_takeovers:
             return None

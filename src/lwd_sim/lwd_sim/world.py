@@ -232,6 +232,11 @@ class World:
             return float(half * axis + radius * np.sqrt(max(0.0, 1 - axis * axis)))
         return float(np.abs(rotation[2]) @ np.array(item.half_sizes))
 
+    def tilt(self, name: str) -> float:
+        """Return how far the item leans [rad]."""
+        _, rotation = self.item_pose(name)
+        return float(np.arccos(np.clip(rotation[2, 2], -1.0, 1.0)))
+
     def pads_touching(self, arm: str, name: str) -> int:
         """Return how many of the arm's two pads touch the item."""
         body = self._bodies[name]

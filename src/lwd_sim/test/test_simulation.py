@@ -3,13 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from lwd_core.robot import RobotSpec, SpecError
 from lwd_sim.lockstep import Pace
 from lwd_sim.names import HOME, JOINT_NAMES
 from lwd_sim.schedule import Schedule
 from lwd_sim.simulation import Imperfections, SETTLE_STEPS, SimulatedRobot
-import numpy as np
-import pytest
 
 ROBOT = RobotSpec.from_yaml(Path(__file__).parents[3] / 'config' / 'robots' / 'sim.yaml')
 

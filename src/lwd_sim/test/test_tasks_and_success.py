@@ -142,3 +142,29 @@ def test_the_robot_and_task_files_agree_with_the_simulation():
     for name in TASK_NAMES:
         assert tasks[name].instruction == INSTRUCTIONS[name]
         assert tasks[name].time_limit * robot.control_rate == TASKS[name].time_limit
+
+
+@pytest.mark.parametrize('task', ['place', 'handover'])
+def test_the_expert_recovers_a_toppled_item(task):
+    world = World(task)
+    world.reset(3)
+    half = world.item(world.task.goals[0].item).half_sizes[1]
+    # Lying, its long axis pointing away from the robot.
+    move_item(world, (-0.18, 0.30, half + 0.001), (np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0))
+    assert world.tilt(world.task.goals[0].item) > 1.5
+    assert run_expert(world)
+
+
+@pytest.mark.parametrize('task', TASK_NAMES)
+def test_a_fresh_expert_takes_over_anywhere_on_the_way(task):
+    rng = np.random.default_rng(0)
+    for start in (8, 25, 45):
+        world = World(task)
+        world.reset(100_000 + start)
+        assert not run_expert(world, start)
+        stray = np.concatenate([0.15 * rng.standard_normal(6), [0.0]] * 2)
+        held = world.joints() + stray
+        held[[6, 13]] = [world.jaw_command('left'), world.jaw_command('right')]
+        for _ in range(6):
+            world.step(held)
+        assert run_expert(world), start
