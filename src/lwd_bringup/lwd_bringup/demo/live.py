@@ -85,8 +85,9 @@ class LiveView:
         """Return the state in one line."""
         state, learner = self._state, self._state.learner
         episodes = state.of_phase(self._phase)
-        parts = [self._phase, f'{len(episodes)} episodes']
+        parts = [self._phase]
         if episodes:
+            parts.append(f'{len(episodes)} episodes')
             recent = episodes[-RECENT:]
             parts.append(f'success {sum(e.outcome == "success" for e in recent) / len(recent):.2f}')
             parts.append(f'takeovers {sum(e.takeovers for e in recent) / len(recent):.2f}')
