@@ -173,9 +173,10 @@ class Agent:
 
     def _learn_policy(self, batch: dict[str, Any]) -> dict[str, float]:
         c = self.config
-        rows = c.actor_batch or len(batch['action'])
-        inputs = {name: x[:rows] for name, x in policy_inputs(batch).items()}
-        noise = randn_like(batch['action'][:rows], self.generator)
+        rows = torch.randperm(len(batch['action']), generator=self.generator)  # batches are sorted
+        rows = rows[:c.actor_batch or len(rows)]
+        inputs = {name: x[rows] for name, x in policy_inputs(batch).items()}
+        noise = randn_like(batch['action'][rows], self.generator)
         with torch.no_grad():  # encoded once; every flow step reuses it
             anchor = self.reference.encode(inputs)
         prefix = self.policy.encode(inputs)
