@@ -8,6 +8,7 @@ Topics keep the namespace they were recorded in, unless this node runs in anothe
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
+import sys
 import threading
 import time
 from typing import Any
@@ -17,8 +18,8 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from lwd_bringup.replay import bag_path, open_bag, Recorded
-from lwd_core.params import param
+from lwd_bringup.replay import bag_path, open_bag, Recorded, ReplayError
+from lwd_core.params import param, ParamError
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import interface_class
 
@@ -94,9 +95,14 @@ def build_node(**kwargs: Any) -> ReplayNode:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Publish a bag until its end or Ctrl-C."""
+    """Publish a bag until Ctrl-C; exit 2 with one line on a bad parameter or bag."""
     rclpy.init(args=args)
-    node = build_node()
+    try:
+        node = build_node()
+    except (ParamError, ReplayError) as error:
+        print(error, file=sys.stderr)
+        rclpy.try_shutdown()
+        sys.exit(2)
     with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
         rclpy.spin(node)
     node.destroy_node()

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from lwd_bringup.graph import Argument, build_graph, Graph, GRAPHS, GraphTemplate
+from lwd_bringup.graph import Argument, build_graph, check_files, Graph, GRAPHS, GraphTemplate
 
 app = typer.Typer(no_args_is_help=True, help='Start a graph: robot, sim, sim_fleet, learner, '
                   'replay. The same graphs start with `ros2 launch lwd_bringup GRAPH.launch.py`.')
 
 _RUN_DIR = Annotated[Path | None, typer.Option(
-    help='Folder for logs and parameter files (default: data/runs/<graph>-<time>).')]
+    help='Folder for logs and parameter files (default: data/runs/GRAPH-TIME).')]
 _DOMAIN = Annotated[int | None, typer.Option(min=0, max=101, help='ROS_DOMAIN_ID to use.')]
 _DRY_RUN = Annotated[bool, typer.Option(help='Print the processes and start nothing.')]
 
@@ -33,6 +33,7 @@ def _command(template: GraphTemplate) -> Any:
         run_dir, domain = values.pop('run_dir'), values.pop('domain')
         dry_run = values.pop('dry_run')
         graph = build_graph(template.name, **values)
+        check_files(graph)
         if dry_run:
             _print_graph(graph)
             return
