@@ -8,10 +8,11 @@ another. The closing line adds up all sessions, in pytest's own form.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import os
 from pathlib import Path
 import re
+import select
 import subprocess
 import sys
 import threading
@@ -55,6 +56,21 @@ def closing_line(total: Mapping[str, int], seconds: float, broken: Sequence[str]
     return f' {text} '.center(79, '=')
 
 
+def output_of(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
+    """Yield what a process writes until it ends; what it leaves behind may keep the pipe open."""
+    assert process.stdout is not None
+    pipe = process.stdout.fileno()
+    while True:
+        ended = process.poll() is not None
+        if select.select([pipe], [], [], 0.0 if ended else 0.2)[0]:
+            data = os.read(pipe, 65536)
+            if not data:
+                return
+            yield data
+        elif ended:
+            return
+
+
 def run_session(root: Path, arguments: Sequence[str], env: Mapping[str, str]) -> tuple[int, str]:
     """Run one session with its output passed on; return its exit code and output."""
     color = ['--color=yes'] if sys.stdout.isatty() else []
@@ -62,10 +78,9 @@ def run_session(root: Path, arguments: Sequence[str], env: Mapping[str, str]) ->
     received = bytearray()
     with subprocess.Popen(command, cwd=root, env=dict(env), stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT) as process:
-        assert process.stdout is not None
         watchdog = threading.Timer(SESSION_LIMIT, process.kill)
         watchdog.start()
-        while data := os.read(process.stdout.fileno(), 65536):
+        for data in output_of(process):
             sys.stdout.buffer.write(data)
             sys.stdout.flush()
             received += data

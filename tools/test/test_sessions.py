@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sessions of `make test` add up, and no failure is lost between them."""
 import os
+import signal
 import textwrap
+import time
 
 import pytest
 from sessions import closing_line, counts, run_sessions, sessions
@@ -52,6 +54,25 @@ def test_a_session_that_dies_is_a_failure(tmp_path, capfd):
     write_test(tmp_path, 'src/b/test', 'def test_two(): pass')
     assert not run_sessions(tmp_path, ['-q'], ENVIRON)
     assert 'src/a/test: exit 3' in capfd.readouterr().out.splitlines()[-1]
+
+
+def test_what_a_test_leaves_running_does_not_keep_the_run_waiting(tmp_path, capfd):
+    write_test(tmp_path, 'tests', '''
+        import pathlib
+        import subprocess
+
+        def test_one(capfd):
+            with capfd.disabled():  # else pytest's capture, not the pipe, is what it holds
+                child = subprocess.Popen(['sleep', '100'])
+            pathlib.Path('pid').write_text(str(child.pid))
+        ''')
+    start = time.monotonic()
+    try:
+        assert run_sessions(tmp_path, ['-q'], ENVIRON)
+        assert time.monotonic() - start < 60.0
+        assert '1 passed in' in capfd.readouterr().out.splitlines()[-1]
+    finally:
+        os.kill(int((tmp_path / 'pid').read_text()), signal.SIGKILL)
 
 
 def test_no_test_at_all_is_a_failure(tmp_path):
