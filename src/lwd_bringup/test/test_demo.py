@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import io
 import json
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -8,6 +9,7 @@ from rich.console import Console
 from lwd_bringup.demo.config import DemoConfigError, load_demo_config
 from lwd_bringup.demo.errors import DemoError
 from lwd_bringup.demo.live import LiveView, sparkline
+from lwd_bringup.demo.phases import robots_with_news
 from lwd_bringup.demo.run import prepare_folder
 from lwd_bringup.demo.state import DemoState
 from lwd_bringup.demo.stats import moving_mean, rate, success_table, wilson
@@ -69,6 +71,13 @@ def test_counters_survive_the_restart_of_a_process():
     for loads in (1, 2, 0, 1):
         state.apply(policy(loads))
     assert state.total('loads') == 3
+
+
+def test_news_are_tried_once_an_episode_with_them_is_over():
+    def driven(robot, *steps):
+        return SimpleNamespace(robot=robot, checkpoints=[{'step': step} for step in steps])
+    assert robots_with_news([driven('robot1', 0), driven('robot2')]) == set()
+    assert robots_with_news([driven('robot1', 0), driven('robot2', 50)]) == {'robot2'}
 
 
 def test_unknown_events_are_ignored():

@@ -6,6 +6,7 @@ Each starts the processes it needs, waits for its condition or its time, and sto
 from phase to phase through the store only, as between robots and learner.
 """
 
+from collections.abc import Iterable
 import time
 from typing import Any
 
@@ -27,6 +28,11 @@ BLOCK = 10         # held-out starts rolled out together, per task
 FINISHED = ('success', 'failure')
 PATIENCE = 3.0     # a job may take so many times its budget before it counts as stuck
 SLACK_S = 60.0     # for loading and saving around a job's budget
+
+
+def robots_with_news(metas: Iterable[EpisodeMeta]) -> set[str]:
+    """Return the robots that finished an episode with what was learned, not with SFT (step 0)."""
+    return {meta.robot for meta in metas if any(one['step'] > 0 for one in meta.checkpoints)}
 
 
 class Phases:
@@ -104,8 +110,8 @@ class Phases:
         """Tell whether the time is over and what was learned has been tried on every robot."""
         if elapsed < self.config.deploy_s:
             return False
-        tried = [view.checkpoint_step > 0 for view in self.state.robots.values()]
-        return all(tried) and self.published() > self.config.min_checkpoints
+        return (len(robots_with_news(self.deployed())) >= self.config.robots
+                and self.published() > self.config.min_checkpoints)
 
     def dagger(self) -> str:
         """Train the peer on the same bags."""
