@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The robots' learner on arrays: clone all of the data, then DIVL's value and QAM's tilt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+import json
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lwd_core.flow import make_policy
+from lwd_core.normalization import Normalizer
+from lwd_learner.algorithms.agent import Agent
+from lwd_learner.arrays.dataset import Dataset, DatasetError
+from lwd_learner.arrays.mapping import ValueMapping
+from lwd_learner.arrays.policy import ArrayPolicy
+from lwd_learner.arrays.replay import ArrayReplay
+from lwd_learner.budget import Budget, Limits, Report
+from lwd_learner.build import make_agent
+from lwd_learner.config import LearnerConfig
+from lwd_learner.online import STATE_FILE
+from lwd_learner.state_io import save_state
+
+LOGGER = logging.getLogger(__name__)
+REPORT_EVERY = 20  # updates
+
+# The robots' defaults where they fit; what differs is what differs in such data.
+DEFAULTS: dict[str, Any] = {
+    'policy': {'horizon': 4, 'hidden': 256, 'layers': 3, 'prediction': 'action'},
+    'replay': {'gamma': 0.99, 'n_step_offline': 1},  # mixed policies: no return across them
+    'sft': {'steps': 3000},
+    'learning': {'offline_steps': 5000},
+    'agent': {
+        'acting_ema': 0.01,
+        'bc': {'learning_rate': 1.0e-3, 'loss': 'action'},
+        'critic': {'hidden': 256, 'chunk': 'flat'},
+        # beta 5 for values in [0, 1]: the best seen is preferred e^5 times over the worst
+        'qam': {'beta': 5.0, 'learning_rate': 1.0e-4, 'robust': 'drop'},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves."""
+
+    policy: ArrayPolicy
+    agent: Agent
+    metrics: dict[str, float]
+    steps: int  # of the offline phase
+
+    def save(self, folder: Path | str) -> str:
+        """Write the checkpoint, and the critic for a look at its values; return the digest.
+
+        The critic's file is written first: a checkpoint that is there has its critic.
+        """
+        acting = self.agent.acting_policy()
+        save_state(Path(folder) / STATE_FILE, {
+            'agent': self.agent.state_dict(), 'policy': acting.config(),
+            'normalization': acting.normalization()})
+        return self.policy.save(str(folder), self.steps, _finite(self.metrics)).digest
+
+
+def default_config(overrides: Mapping[str, Any] | None = None) -> LearnerConfig:
+    """Return DEFAULTS with the given sections' keys over them (one level deep, as in YAML)."""
+    sections = {name: dict(values) for name, values in DEFAULTS.items()}
+    for name, values in (overrides or {}).items():
+        sections[name] = {**sections.get(name, {}), **(values or {})}
+    return LearnerConfig.from_dict(sections)
+
+
+def train(
+    data: Dataset, config: LearnerConfig | None = None, seed: int = 0,
+    mapping: ValueMapping | None = None, report: Report | None = None,
+) -> Trained:
+    """Learn from a dataset; `mapping` states the range of returns, None: the data's.
+
+    Cloning takes `sft.steps` or `sft.seconds`, the offline phase `learning.offline_steps` or
+    `offline_seconds`. Deterministic for a seed unless a time budget ends it. Raises Diverged.
+    """
+    config = config or default_config()
+    gamma = config.replay.gamma
+    mapping = mapping or ValueMapping.from_data(data, gamma)
+    replay = ArrayReplay(data, mapping, config.horizon, gamma)
+    _warn_of_cuts(data, gamma)
+    torch.manual_seed(seed)
+    agent = make_agent(config, _fresh_policy(config, data), seed)
+    rng = np.random.default_rng(seed)
+    metrics = _clone(agent, replay, config, rng, report)
+    steps = 0
+    if agent.config.algorithm != 'bc':
+        found, steps = _improve(agent, replay, config, rng, report)
+        metrics |= found
+    return Trained(ArrayPolicy(agent.acting_policy(), mapping), agent, metrics, steps)
+
+
+def normalizer(x: np.ndarray) -> Normalizer:
+    """Return the z-score of `x` [N, n] in any unit; a dimension that never varies keeps scale 1."""
+    mean, std = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
+    still = std <= 1e-6 * np.maximum(1.0, np.abs(mean))
+    return Normalizer(mean.astype(np.float32), np.where(still, 1.0, std).astype(np.float32))
+
+
+def _fresh_policy(config: LearnerConfig, data: Dataset) -> Any:
+    actions = data.actions.shape[1]
+    sizes = {'action_dim': actions, 'joint_dim': actions, 'feature_dim': 0, 'instruction_dim': 0,
+             'state_dim': data.observations.shape[1]}
+    # actions have a known scale: the floor of Normalizer.from_data fits them
+    norms = {'state': normalizer(data.observations), 'joints': Normalizer.identity(actions),
+             'action': Normalizer.from_data(data.actions)}
+    return make_policy({**config.policy, **sizes}, norms)
+
+
+def _clone(agent: Agent, replay: ArrayReplay, config: LearnerConfig, rng: np.random.Generator,
+           report: Report | None) -> dict[str, float]:
+    """Fit the reference to all of the data: what is better is found by the value."""
+    settings, limits, smooth = config.sft, Limits(), 0.0
+    budget = Budget(settings.steps, settings.seconds)
+    for step in budget:
+        agent.anneal(budget.fraction)
+        metrics = agent.pretrain(replay.sample(settings.batch, 1, rng))
+        limits.check(step, metrics)
+        smooth += (metrics['bc_loss'] - smooth) / min(step + 1, 100)
+        if report is not None and step % REPORT_EVERY == 0:
+            report(budget.fraction / 2, f'cloning, step {step}, loss {smooth:.4f}')
+    return {'bc_loss': smooth}
+
+
+def _improve(agent: Agent, replay: ArrayReplay, config: LearnerConfig, rng: np.random.Generator,
+             report: Report | None) -> tuple[dict[str, float], int]:
+    settings = config.learning
+    if not settings.offline_steps:
+        raise DatasetError('learning.offline_steps is 0: without an offline phase this is cloning; '
+                           'say so with agent: {algorithm: bc}, or give steps')
+    limits = Limits(settings.max_value_loss, settings.max_q)
+    budget = Budget(settings.offline_steps, settings.offline_seconds)
+    means: dict[str, float] = {}
+    agent.begin('offline')
+    for step in budget:
+        metrics = agent.update(replay.sample(settings.batch, config.replay.n_step_offline, rng))
+        metrics.pop('sample_loss', None)
+        limits.check(step, metrics)
+        for name, value in metrics.items():
+            means[name] = means.get(name, value) + (value - means.get(name, value)) / 50
+        if report is not None and step % REPORT_EVERY == 0:
+            report(0.5 + budget.fraction / 2, f'offline, step {step}, Q {means["q_mean"]:.3f}')
+    return means, budget.done
+
+
+def _warn_of_cuts(data: Dataset, gamma: float) -> None:
+    """Say when returns of cut recordings miss most of what would have followed."""
+    cut = data.ends[~data.terminals[data.ends]]
+    length = len(data) / len(data.ends)
+    if len(cut) and gamma > 1 - 1 / length:
+        LOGGER.warning(
+            '%d of %d episodes are cut after about %d steps, but gamma %g looks %s steps ahead: '
+            'their returns count what was seen only; a smaller gamma, or a stated range of '
+            'returns, fits better', len(cut), len(data.ends), length, gamma,
+            'all' if gamma >= 1 else f'{1 / (1 - gamma):.0f}')
+
+
+def _finite(metrics: dict[str, float]) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(json.dumps(
+        {name: value if math.isfinite(value) else None for name, value in metrics.items()}))
+    return data
