@@ -22,6 +22,10 @@ _CLOCK = struct.Struct('<iI')
 Take = Callable[[], 'tuple[bytes, dict[str, Any]] | None']
 
 
+# (arrival ns, topic or '' for the clock, CDR bytes, middleware's info)
+_Item = tuple[int, str, bytes, 'dict[str, Any]']
+
+
 class Source(NamedTuple):
     """A topic to collect from."""
 
@@ -37,25 +41,39 @@ class Collector:
     stamps stay out of the bag.
     """
 
-    def __init__(self, sources: Iterable[Source], clock: Take | None = None) -> None:
+    def __init__(self, sources: Iterable[Source], clock: Take | None = None,
+                 now: Callable[[], int] = time.time_ns) -> None:
         self._sources = tuple(sources)
         self._clock = clock
+        self._now = now  # ns, of the middleware's arrival stamps
+        self._ahead: list[_Item] = []
         self._sim_ns = 0
 
-    def collect(self) -> list[Received]:
-        """Return what has arrived since the last call, oldest first."""
-        found = [(int(info['received_timestamp']), source.topic, data, info)
-                 for source in self._sources for data, info in _drain(source.take)]
+    def collect(self, last: bool = False) -> list[Received]:
+        """Return what has arrived since the last call, oldest first.
+
+        Taking from all sources takes time, where others need the processor a lot of it. What
+        arrives meanwhile on a later source would overtake what arrived before it on an earlier one
+        (the end of an episode its last sensors), so it waits for the next batch; `last`: for none.
+        """
+        began = self._now()
+        # A reading of the clock that comes with the messages is taken last: it may be ahead of
+        # some of them.
+        taken = [(int(info['received_timestamp']), topic, data, info)
+                 for topic, take in (*self._sources, *self._clocks())
+                 for data, info in _drain(take)]
+        found = self._ahead + [item for item in taken if last or item[0] <= began]
+        self._ahead = [] if last else [item for item in taken if item[0] > began]
+        found.sort(key=_arrival)
         if self._clock is None:
-            found.sort(key=_arrival)
             return [Received(topic, data, arrived, int(info['source_timestamp']) or arrived,
                              _sequence(info)) for arrived, topic, data, info in found]
-        # A reading that comes with the messages is taken last: it may be ahead of some of them.
-        clocks = [(int(info['received_timestamp']), '', data, info)
-                  for data, info in _drain(self._clock)]
-        return list(self._stamped(sorted(found + clocks, key=_arrival)))
+        return list(self._stamped(found))
 
-    def _stamped(self, items: list[tuple[int, str, bytes, dict[str, Any]]]) -> Iterable[Received]:
+    def _clocks(self) -> tuple[Source, ...]:
+        return () if self._clock is None else (Source('', self._clock),)
+
+    def _stamped(self, items: list[_Item]) -> Iterable[Received]:
         for _, topic, data, info in items:
             if topic:
                 yield Received(topic, data, self._sim_ns, self._sim_ns, _sequence(info))
@@ -86,11 +104,15 @@ class Intake:
         while not self._stopping.is_set():
             due = max(due + PERIOD, time.monotonic())
             self._stopping.wait(due - time.monotonic())
-            try:
-                if batch := self._collector.collect():
-                    self._put(batch)
-            except Exception as error:  # a dead intake would be a silent loss
-                self._failed(error)
+            self._collect()
+        self._collect(last=True)
+
+    def _collect(self, last: bool = False) -> None:
+        try:
+            if batch := self._collector.collect(last):
+                self._put(batch)
+        except Exception as error:  # a dead intake would be a silent loss
+            self._failed(error)
 
 
 def _drain(take: Take) -> Iterable[tuple[bytes, dict[str, Any]]]:
@@ -102,5 +124,5 @@ def _sequence(info: dict[str, Any]) -> int:
     return int(info.get('publication_sequence_number') or 0)
 
 
-def _arrival(item: tuple[int, str, bytes, dict[str, Any]]) -> int:
+def _arrival(item: _Item) -> int:
     return item[0]

@@ -4,6 +4,8 @@
 import struct
 import threading
 
+import pytest
+
 from lwd_logger.intake import Collector, Source
 from lwd_logger.preroll import Received
 from lwd_logger.pump import Pump
@@ -29,6 +31,31 @@ def test_a_batch_is_in_order_of_arrival_across_topics():
     assert [(m.topic, m.log_ns, m.publish_ns, m.sequence) for m in batch] == [
         ('a', 100, 95, 1), ('b', 200, 195, 1), ('a', 300, 295, 2)]
     assert collector.collect() == []
+
+
+@pytest.mark.parametrize('sim', [False, True])
+def test_what_arrives_while_a_batch_is_taken_never_overtakes_what_came_before(sim):
+    began = iter([200, 300, 400])
+    queues = {'sensor': [100], 'end': []}
+
+    def take(topic, then=lambda: None):
+        def inner():
+            if queues[topic]:
+                return b'x', {'received_timestamp': queues[topic].pop(0), 'source_timestamp': 0}
+            return then()
+        return Source(topic, inner)
+
+    def others_run():  # the sensors are read: now the processor is somebody else's for a while
+        queues['sensor'], queues['end'] = [210], [220]
+        batch[0] = take('sensor')
+
+    batch = [take('sensor', others_run)]
+    collector = Collector([Source('sensor', lambda: batch[0].take()), take('end')],
+                          clock() if sim else None, now=lambda: next(began))
+    assert [m.topic for m in collector.collect()] == ['sensor']
+    assert [m.topic for m in collector.collect()] == ['sensor', 'end']
+    queues['end'] = [500]
+    assert [m.topic for m in collector.collect(last=True)] == ['end']
 
 
 def test_simulated_time_is_the_clock_that_arrived_before():
