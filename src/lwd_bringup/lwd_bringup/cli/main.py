@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lwd`: demo, up, doctor, episodes, checkpoints."""
+"""`lwd`: demo, up, doctor, train, evaluate, value, episodes, checkpoints."""
 
 import sys
 from typing import Annotated
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lwd_bringup import __version__
-from lwd_bringup.cli import checkpoints, demo, doctor, episodes, up
+from lwd_bringup.cli import checkpoints, demo, doctor, episodes, evaluate, train, up, value
 
 app = typer.Typer(
     name='lwd', no_args_is_help=True, rich_markup_mode='markdown', pretty_exceptions_enable=False,
@@ -16,7 +16,10 @@ app = typer.Typer(
 )
 app.command()(demo.demo)
 app.command()(doctor.doctor)
+app.command()(evaluate.evaluate)
+app.command()(value.value)
 app.add_typer(up.app, name='up')
+app.add_typer(train.app, name='train')
 app.add_typer(episodes.app, name='episodes')
 app.add_typer(checkpoints.app, name='checkpoints')
 

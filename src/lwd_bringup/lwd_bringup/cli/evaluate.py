@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`lwd evaluate`: how often a checkpoint succeeds."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lwd_bringup.paths import default_store
+
+
+def evaluate(
+    checkpoint: Annotated[str, typer.Argument(
+        help="Digest or how it starts, 'stable' or 'candidate', or a checkpoint's folder.")],
+    store: Annotated[str, typer.Option(
+        help='Store folder (default: LWD_STORE or ./data/store).')] = '',
+    tasks: Annotated[str, typer.Option(help='Tasks, comma separated (default: all).')] = '',
+    episodes: Annotated[int, typer.Option(min=1, help='Starts of each task.')] = 20,
+    first: Annotated[int, typer.Option(
+        min=0, help='Number of the first held-out start: other starts for another look.')] = 0,
+    threads: Annotated[int, typer.Option(min=1, help='Threads of PyTorch.')] = 1,
+    json_file: Annotated[Path | None, typer.Option(
+        '--json', help='Write the figures and every episode to this file too.')] = None,
+) -> None:
+    """
+    Roll out a checkpoint in the simulator from held-out starts, in process, without takeovers.
+
+    Prints success by task with Wilson 95 % intervals. State and pixel policies alike.
+    """
+    import sys
+
+    from lwd_bringup.evaluation import evaluate as roll_out
+    from lwd_learner.budget import progress_bar
+
+    with progress_bar('evaluate', sys.stderr.isatty()) as bar:
+        result = roll_out(checkpoint, store or default_store(),
+                          [name.strip() for name in tasks.split(',') if name.strip()], episodes,
+                          first, threads, bar)
+    print(f"{result['digest'][:12]}  {result['kind']}, learner step {result['step']}, "
+          f"{result['observation']} observation, held-out starts {first} to {first + episodes - 1}")
+    _table(result)
+    if json_file is not None:
+        import json
+
+        from lwd_core.store import write_atomic
+        write_atomic(json_file, json.dumps(result, indent=2).encode())
+
+
+def _table(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style='bold', pad_edge=False)
+    table.add_column('task')
+    for column in ('success', '95 % interval', 'episodes', 'mean s'):
+        table.add_column(column, justify='right', no_wrap=True)
+    rows = dict(result['tasks'])
+    if len(rows) > 1:
+        rows['all'] = result['all']
+    for name, row in rows.items():
+        table.add_row(name, f"{row['mean']:.2f}", f"{row['low']:.2f} - {row['high']:.2f}",
+                      str(row['n']), f"{row['seconds']:.1f}")
+    Console().print(table)
