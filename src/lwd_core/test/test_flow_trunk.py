@@ -53,7 +53,7 @@ def test_a_batch_gives_what_single_frames_give():
 
 def test_a_keypoint_follows_what_it_sees():
     torch.manual_seed(0)
-    encoder = KeypointEncoder(1, 32)
+    encoder = KeypointEncoder(2, 32)
     with torch.no_grad():
         for layer in encoder.layers:
             if hasattr(layer, 'weight'):
@@ -62,7 +62,7 @@ def test_a_keypoint_follows_what_it_sees():
         spots = torch.zeros(2, 3, 32, 32)
         spots[0, :, 4:8, 4:8] = 20.0
         spots[1, :, 24:28, 24:28] = 20.0
-        x, y = encoder(spots)[:, 0], encoder(spots)[:, 1]
+        x, y = encoder(spots)[:, 0], encoder(spots)[:, 2]
     assert x[0] < -0.2 < 0.2 < x[1] and y[0] < -0.2 < 0.2 < y[1]
 
 

@@ -58,9 +58,8 @@ class KeypointEncoder(nn.Module):
         super().__init__()
         side = image_size // 4
         self.layers = nn.Sequential(
-            nn.Conv2d(3, channels, 8, 4, 2), nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, 1, 1), nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, 1, 1))
+            nn.Conv2d(3, channels // 2, 8, 4, 2), nn.ReLU(),
+            nn.Conv2d(channels // 2, channels, 3, 1, 1))
         grid = torch.linspace(-1, 1, side)
         self.register_buffer('x', grid.repeat(side, 1).flatten(), False)
         self.register_buffer('y', grid.repeat(side, 1).T.flatten(), False)
