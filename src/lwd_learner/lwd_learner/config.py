@@ -58,6 +58,10 @@ class LearningConfig:
                                      lower=1, upper=1_000_000)
     imitation_batch: int = param(256, 'transitions beside each update whose actions may be '
                                  'imitated; 0: none', lower=0, upper=65536)
+    anneal_after: float = param(0.0, 'online time before the imitation rate begins to fall',
+                                unit='s', lower=0.0)
+    anneal_seconds: float = param(0.0, 'time along which it falls to 2 %, for a deployment that '
+                                  'ends; 0: never, the fleet works on', unit='s', lower=0.0)
     updates_per_transition: float = param(
         0.0, 'pause when online updates exceed this many an online transition, 0: never',
         lower=0.0, upper=1e6)

@@ -69,6 +69,7 @@ class OnlineLearner:
         self._offline = Budget(
             max(config.learning.offline_steps, 1), config.learning.offline_seconds, clock)
         self._online_updates = 0
+        self._online_since: float | None = None
         self._clock = clock
         self._published_at = self._saved_at = clock()
         self._published_step = 0
@@ -113,6 +114,7 @@ class OnlineLearner:
             return None
         with self.meter.waiting():
             batch, imitation = self._draw()
+        self._anneal()
         with self.meter.updating():
             metrics = self.agent.update(batch, imitation)
         losses = metrics.pop('sample_loss', None)
@@ -127,6 +129,15 @@ class OnlineLearner:
         if self.step_count % self.config.learning.metrics_every == 0:
             self._write_metrics()
         return metrics
+
+    def _anneal(self) -> None:
+        settings = self.config.learning
+        if self.phase != ONLINE or not settings.anneal_seconds:
+            return
+        if self._online_since is None:
+            self._online_since = self._clock()
+        elapsed = self._clock() - self._online_since
+        self.agent.anneal((elapsed - settings.anneal_after) / settings.anneal_seconds)
 
     def run(self, steps: int | None = None, seconds: float | None = None) -> int:
         """Step, publish and save until the budget is used or nothing is left to learn."""

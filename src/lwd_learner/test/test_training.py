@@ -289,3 +289,22 @@ def test_state_of_another_configuration_is_refused(tmp_path):
     other = learner_of(tmp_path, CONFIG.override(agent={'critic': {'hidden': 24}}))
     with pytest.raises(StateError, match='does not fit the configuration'):
         other.resume()
+
+
+def test_a_deployment_that_ends_anneals_imitation_and_one_that_does_not_never(tmp_path):
+    scales = {}
+    for seconds in (0.0, 10.0):
+        config = CONFIG.override(learning={'offline_steps': 0, 'anneal_after': 5.0,
+                                           'anneal_seconds': seconds})
+        learner = learner_of(tmp_path / str(seconds), config)
+        learner.add(made('o1', 'online'))
+        now, rates = [100.0], []
+        learner._clock = lambda now=now: now[0]
+        for now[0] in (100.0, 105.0, 110.0, 115.0, 1000.0):
+            learner.step()
+            rates.append(learner.agent.state_dict()['scale'])
+        scales[seconds] = rates
+    assert len(set(scales[0.0])) == 1
+    first, begins, half, ended, after = scales[10.0]
+    assert first == begins and ended == after == pytest.approx(0.02 * first)
+    assert half == pytest.approx(0.51 * first)

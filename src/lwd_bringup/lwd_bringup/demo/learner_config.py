@@ -10,6 +10,8 @@ from lwd_bringup.demo.config import DemoConfig
 from lwd_bringup.paths import config_dir
 from lwd_core.store import write_atomic
 
+CONSOLIDATE = 0.4  # share of the deployment
+
 
 def write_learner_config(config: DemoConfig) -> Path:
     """Write config/learner/demo.yaml with the demonstration's changes over it; return the path."""
@@ -17,6 +19,10 @@ def write_learner_config(config: DemoConfig) -> Path:
     sections: dict[str, Any] = yaml.safe_load(base.read_text()) or {}
     for name, changes in config.learner.items():
         sections[name] = {**(sections.get(name) or {}), **changes}
+    # The deployment of a demonstration ends: its last part consolidates what was learned.
+    consolidate = CONSOLIDATE * config.deploy_s
+    sections.setdefault('learning', {}).update(
+        anneal_after=config.deploy_s - consolidate, anneal_seconds=consolidate)
     path = config.run_dir / 'learner.yaml'
     write_atomic(path, yaml.safe_dump(sections).encode())
     return path
