@@ -26,7 +26,7 @@ setup(
         ('share/ament_index/resource_index/packages', ['resource/' + package_name]),
         ('share/' + package_name, ['package.xml']),
         *shared('launch', {'.py'}),
-        *shared('config', {'.yaml', '.xml', '.json'}),
+        *shared('config', {'.yaml', '.xml', '.json', '.safetensors'}),
     ],
     install_requires=['setuptools', 'mcap', 'torch'],
     zip_safe=False,
