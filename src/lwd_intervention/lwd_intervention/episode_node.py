@@ -158,7 +158,7 @@ class EpisodeNode(Node):
 
     def _on_recorder(self, message: RecorderStatus) -> None:
         recording = message.episode_id if message.state == RecorderStatus.RECORDING else ''
-        fault = message.reason if message.state == RecorderStatus.FAULT else ''
+        fault = '' if message.state == RecorderStatus.RECORDING else message.reason
         self._do(lambda: self.machine.on_recorder(recording, fault, time.monotonic()))
 
     def _on_policy(self, message: PolicyStatus) -> None:

@@ -4,6 +4,9 @@
     IDLE --episode READY--> RECORDING --episode IDLE, or another id--> CLOSING --> IDLE
     any --disk full, bag refused--> FAULT --next episode READY with disk enough--> RECORDING
 
+RECORDING is not said before the robot was heard once: its subscriptions may be known, and still not
+be connected, and an episode without its first seconds of sensors is worth nothing.
+
 One thread (the writer) owns it: `handle` takes every received message, `tick` is called a few times
 a second. Closing a bag and handing it over takes a slow disk's time, so it is given to `submit`, a
 second thread that does one job after the other, and the next episode need not wait for it. Reports
@@ -26,7 +29,7 @@ from lwd_core.episode.log import IDLE as EPISODE_IDLE
 from lwd_core.episode.meta import EpisodeMeta, valid_id
 from lwd_core.episode.writer import EpisodeBagWriter, TopicTally
 from lwd_core.robot import RobotSpec
-from lwd_core.topics import EPISODE, TopicSpec
+from lwd_core.topics import EPISODE, JOINT_STATES, TopicSpec
 from lwd_logger.config import MIB, RecorderParams
 from lwd_logger.loss import LossCounter
 from lwd_logger.preroll import PreRoll, Received
@@ -102,6 +105,7 @@ class Recorder:
         self.losses = LossCounter()
         self._preroll = PreRoll(round(params.pre_roll * 1e9), params.pre_roll_mib * MIB, specs)
         self._open: _Open | None = None
+        self._heard = False  # the robot, ever
         self._fault = ''
         self._warned = False
         self._last_id = ''
@@ -128,6 +132,10 @@ class Recorder:
             self._preroll.add(message)
             if self._open:
                 self._write(self._open, message)
+            if not self._heard and message.topic == JOINT_STATES.name:
+                self._heard = True
+                if self._open:
+                    self.report()
 
     def lost(self, topic: str, count: int) -> None:
         """Count messages that are known to be lost."""
@@ -163,17 +171,22 @@ class Recorder:
             state = self._state(episode)
         writer = episode.writer if episode else None
         return Status(
-            state, episode.log.meta.id if episode else '', self._last_id, self._fault,
+            state, episode.log.meta.id if episode else '', self._last_id, self._reason(episode),
             writer.messages if writer else 0, writer.payload_bytes if writer else 0,
             tuple(writer.topics.values()) if writer else (), self.losses.total, self._written,
             self._spool.disk_free())
 
     def _state(self, episode: _Open | None) -> State:
-        if episode is not None and not episode.broken:
+        if episode is not None and not episode.broken and self._heard:
             return State.RECORDING
         if self._fault:
             return State.FAULT
         return State.CLOSING if self._closing else State.IDLE
+
+    def _reason(self, episode: _Open | None) -> str:
+        if episode is not None and not self._heard and not self._fault:
+            return f'no {self._full(JOINT_STATES.name)} was ever received; does the robot publish?'
+        return self._fault
 
     def report(self, state: State | None = None) -> None:
         """Publish the status now."""
@@ -220,7 +233,8 @@ class Recorder:
         self.losses.take()
         for message in self._preroll.drain(now_ns):
             self._write(self._open, message)
-        self.report()
+        if self._heard:
+            self.report()
 
     def _open_bag(self, opened: EpisodeMeta) -> _Open:
         folder = self._spool.open(opened)

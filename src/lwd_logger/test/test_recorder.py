@@ -54,10 +54,26 @@ def test_an_episode_is_recorded_from_ready_to_idle_and_handed_to_the_store(bench
     assert os.listdir(bench.spool.path) == ['.lock']
 
 
+def only_ready(topic, message):
+    """Stop after the episode is READY."""
+    return topic != 'episode'
+
+
 def test_recording_is_reported_at_once_when_the_episode_is_ready(bench):
-    bench.play(until=lambda topic, message: topic != 'episode')
+    bench.play(id='ep-0')
+    bench.reports.clear()
+    bench.play(until=only_ready)
     report, = bench.reports
     assert report.state is State.RECORDING and report.episode_id == 'ep-0001'
+
+
+def test_recording_is_not_reported_before_the_robot_was_heard(bench):
+    bench.play(until=only_ready)
+    bench.recorder.report()
+    assert bench.reports[-1].state is State.IDLE
+    assert 'no /sim/joint_states was ever received' in bench.reports[-1].reason
+    bench.feed('joint_states', MESSAGES.make('sensor_msgs/msg/JointState'), START_NS)
+    assert (bench.reports[-1].state, bench.reports[-1].reason) == (State.RECORDING, '')
 
 
 def test_nothing_half_is_visible_while_recording(bench):

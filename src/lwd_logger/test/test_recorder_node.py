@@ -64,6 +64,16 @@ class Robot:
         wait_for(lambda: self.statuses and all(
             p.get_subscription_count() for p in self.publishers.values()), 'recorder')
 
+    def stand_until_recorded(self, recipe):
+        """Tell whether the episode is recorded; if not, be a robot that stands still."""
+        last = self.statuses[-1]
+        if last.state == RecorderStatus.RECORDING and last.episode_id == recipe.id:
+            return True
+        self.publish('joint_states', next(
+            message for _, topic, message in script(ROBOT, recipe, MESSAGES)
+            if topic == 'joint_states'))
+        return False
+
     def run(self, recipe, until=lambda tick: False):
         """Publish the episode; READY waits for the recorder, as the episode machine does."""
         count = 0
@@ -75,8 +85,7 @@ class Robot:
                 self.clock.publish(Clock(clock=to_stamp(log_ns)))
             count += 1
             if topic == 'episode' and message.phase == 2:
-                wait_for(lambda: self.statuses[-1].state == RecorderStatus.RECORDING
-                         and self.statuses[-1].episode_id == recipe.id, 'RECORDING')
+                wait_for(lambda: self.stand_until_recorded(recipe), 'RECORDING')
             time.sleep(0.002)  # far faster than a robot, slow enough for best effort
         return count
 
