@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 import yaml
 
+from lwd_bringup.cli import episodes
 from lwd_bringup.cli import main as cli
 from lwd_bringup.graph import GRAPHS
 from lwd_bringup.paths import config_dir
@@ -78,6 +79,12 @@ def test_up_dry_run_prints_the_processes_and_starts_nothing(say, tmp_path):
 def test_a_store_that_is_not_there_is_named(say, tmp_path, words):
     code, _, err = say(*words, '--store', str(tmp_path / 'none'))
     assert code == 1 and str(tmp_path / 'none') in err and err.count('\n') == 1
+
+
+def test_an_episode_id_in_a_list_is_never_cut_off(capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '40')
+    episodes._table(('episode', 'robot'), [{'episode': 'e' * 60, 'robot': 'robot1'}])
+    assert 'e' * 60 + '  robot1' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(('arguments', 'needle'), [

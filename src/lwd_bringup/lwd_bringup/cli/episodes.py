@@ -68,4 +68,7 @@ def _table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
         table.add_column(column, no_wrap=True)
     for row in rows:
         table.add_row(*(str(row[column]) for column in columns))
-    Console().print(table)
+    console = Console()
+    # Never narrower than its content: an id that is cut off cannot be given to another command.
+    content = table.__rich_measure__(console, console.options.update(width=1000)).maximum
+    Console(width=max(console.width, content)).print(table)
