@@ -135,3 +135,12 @@ with Runner([spec], Path({str(tmp_path)!r})) as runner:
     os.kill(child.pid, signal.SIGKILL)
     child.communicate()
     wait_gone(pids)
+
+
+def test_a_process_steps_back_as_far_as_it_was_told(tmp_path):
+    code = ('import os, pathlib; group = pathlib.Path("/proc/self/autogroup")\n'
+            'print(os.nice(0), group.read_text().split()[-1] if group.exists() else "7")')
+    spec = ProcessSpec('modest', (sys.executable, '-S', '-c', code), respawn=ONCE, niceness=7)
+    with Runner([spec], tmp_path, ladder=LADDER) as runner:
+        poll_until(runner, lambda: runner.process('modest').state is State.EXITED)
+    assert '7 7' in (tmp_path / 'modest.log').read_text()

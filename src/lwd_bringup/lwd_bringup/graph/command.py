@@ -30,16 +30,15 @@ def compose_arguments(nodes: tuple[NodeSpec, ...]) -> list[str]:
 def process_command(nodes: tuple[NodeSpec, ...], params_dir: Path) -> tuple[str, ...]:
     """Return the command that starts one process; writes its parameters below params_dir."""
     first = nodes[0]
-    prefix = ('nice', '-n', str(first.niceness)) if first.niceness else ()
     remaps = [rule for remap in first.remaps for rule in ('-r', f'{remap[0]}:={remap[1]}')]
     if len(nodes) > 1:
-        return (*prefix, sys.executable, '-m', 'lwd_bringup.compose_node',
+        return (sys.executable, '-m', 'lwd_bringup.compose_node',
                 *compose_arguments(nodes), '--ros-args', *remaps)
     params = params_dir / f"{first.full_name.strip('/').replace('/', '.')}.yaml"
     write_params(params, first)
     files = [part for file in (*first.params_files, str(params))
              for part in ('--params-file', file)]
-    return (*prefix, sys.executable, '-m', f'{first.package}.{first.executable}', '--ros-args',
+    return (sys.executable, '-m', f'{first.package}.{first.executable}', '--ros-args',
             '-r', f'__node:={first.name}', '-r', f'__ns:=/{first.namespace}', *remaps, *files)
 
 

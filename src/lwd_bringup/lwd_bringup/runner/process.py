@@ -47,6 +47,7 @@ class ProcessSpec:
     env: Mapping[str, str] = field(default_factory=dict)  # on top of ours
     cwd: str | None = None
     respawn: Respawn = Respawn()
+    niceness: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Process:
         self._child = subprocess.Popen(
             self.spec.command, env={**os.environ, **self.spec.env}, cwd=self.spec.cwd,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors='replace', start_new_session=True, preexec_fn=lambda: _die_with(parent),
+            errors='replace', start_new_session=True, preexec_fn=lambda: _prepare(parent, self.spec.niceness),
         )
         assert self._child.stdout is not None
         self._reader = threading.Thread(target=self._follow, args=(self._child.stdout,),
@@ -167,8 +168,16 @@ def describe_exit(code: int | None) -> str:
     return f'exit code {code}'
 
 
-def _die_with(parent: int) -> None:
-    """Ask the kernel to kill this child when the runner dies, however it dies."""
+def _prepare(parent: int, niceness: int) -> None:
+    """Ask the kernel to kill this child when the runner dies, however it dies; step back."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it died between fork and prctl
         os._exit(1)
+    if niceness:
+        os.nice(niceness)
+        # Each process is a session of its own, and the scheduler shares the cores among sessions
+        # first: between them only the session's own niceness counts.
+        with contextlib.suppress(OSError):  # a kernel without autogroups
+            group = os.open('/proc/self/autogroup', os.O_WRONLY)
+            os.write(group, str(niceness).encode())
+            os.close(group)

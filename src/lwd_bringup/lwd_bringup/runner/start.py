@@ -34,6 +34,6 @@ def graph_processes(graph: Graph, run_dir: Path, env: Mapping[str, str]) -> list
     """Return the graph's processes; their parameter files are written to run_dir/params."""
     return [
         ProcessSpec(name, process_command(nodes, run_dir / 'params'), dict(env),
-                    respawn=nodes[0].respawn)
+                    respawn=nodes[0].respawn, niceness=nodes[0].niceness)
         for name, nodes in graph.processes().items()
     ]
