@@ -31,6 +31,7 @@ from lwd_msgs.msg import (
 from lwd_msgs.srv import LabelEpisode, RequestMode, ResetScene
 
 NAMESPACE = 'arm1'
+PATIENCE = 60.0  # s; only a failure takes so long, also on a busy machine
 
 
 def trajectory(stamp_ns, positions, frame_id='', names=NAMES):
@@ -145,7 +146,7 @@ class Operator(Node):
         return call(self.request, RequestMode.Request(mode=mode, **fields))
 
 
-def call(client, request, timeout=5.0):
+def call(client, request, timeout=PATIENCE):
     assert client.wait_for_service(timeout)
     done, future = threading.Event(), client.call_async(request)
     future.add_done_callback(lambda _: done.set())
@@ -153,7 +154,7 @@ def call(client, request, timeout=5.0):
     return future.result()
 
 
-def wait_for(condition, timeout=8.0, what='condition'):
+def wait_for(condition, timeout=PATIENCE, what='condition'):
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, f'{what} not met in {timeout} s'

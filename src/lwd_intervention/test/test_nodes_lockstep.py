@@ -5,7 +5,17 @@ import time
 
 from intervention_fixtures import robot
 import pytest
-from ros_fixtures import call, FakePolicy, FakeSim, NAMESPACE, Operator, SOURCES, wait_for, world
+from ros_fixtures import (
+    call,
+    FakePolicy,
+    FakeSim,
+    NAMESPACE,
+    Operator,
+    PATIENCE,
+    SOURCES,
+    wait_for,
+    world,
+)
 import yaml
 
 from lwd_intervention.arbiter_node import build_node as build_arbiter
@@ -32,7 +42,7 @@ def stack(tmp_path, monkeypatch):
         nodes = {'arbiter': arbiter, 'episode': episode, 'policy': spin(FakePolicy),
                  'operator': spin(Operator), 'sim': spin(FakeSim)}
         operator, sim = nodes['operator'], nodes['sim']
-        assert operator.run.wait_for_server(8.0) and operator.label.wait_for_service(8.0)
+        assert operator.run.wait_for_server(PATIENCE) and operator.label.wait_for_service(PATIENCE)
         wait_for(lambda: sim.count_subscribers(f'/{NAMESPACE}/clock') >= 4, what='discovery')
         wait_for(lambda: operator.states and operator.modes, what='latched state')
         wait_for(lambda: kick(sim), what='first tick')
@@ -78,7 +88,7 @@ def test_an_episode_with_a_takeover_and_a_handback_never_stalls(stack):
     operator, sim = stack['operator'], stack['sim']
     handle = start(operator, EpisodeState.MODE_POLICY)
     mode_is(operator, ControlMode.POLICY)
-    began, first = time.monotonic(), sim.tick
+    first = sim.tick
     wait_for(lambda: sim.tick > first + 30)
     operator.driving = True
     assert operator.ask(ControlMode.HUMAN, operator_name='ann', source='scripted').accepted
@@ -88,7 +98,6 @@ def test_an_episode_with_a_takeover_and_a_handback_never_stalls(stack):
     operator.driving = False
     handed = sim.tick
     wait_for(lambda: sim.tick > handed + 20)
-    assert time.monotonic() - began < 3.0, 'a tick stood open'
     label(operator, Outcome.SUCCESS)
     result = result_of(handle)
     assert (result.outcome.value, result.takeovers) == (Outcome.SUCCESS, 1)
@@ -97,6 +106,8 @@ def test_an_episode_with_a_takeover_and_a_handback_never_stalls(stack):
     assert ticks == list(range(ticks[0], ticks[0] + len(ticks))), 'a tick twice or none'
     sources = [SOURCES[source] for _, source in operator.executed]
     assert sources.count('HUMAN') > 15 and sources.count('POLICY') > 45
+    driven = sources[sources.index('POLICY'):len(sources) - sources[::-1].index('POLICY')]
+    assert 'HOLD' not in driven, 'a tick stood open until the arbiter answered it by itself'
     start_, end = operator.interventions
     assert (start_.event, end.event) == (Intervention.STARTED, Intervention.ENDED)
     assert (start_.id, end.end_reason, end.checkpoint) == (end.id, 'handback', 'c0ffee')
