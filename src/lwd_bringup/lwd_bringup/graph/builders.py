@@ -76,10 +76,10 @@ def _sim(**values: Any) -> tuple[NodeSpec, ...]:
 
 def _learner(**values: Any) -> tuple[NodeSpec, ...]:
     at = _deployment({**values, 'robot': 'lwd', 'use_sim_time': False})
-    return (nodes.learner(at, work_dir=nodes.absolute(values['work_dir']),
-                          observation=values['observation'], seed=values['seed'],
-                          config=nodes.absolute(values['learner_config']),
-                          niceness=values.get('niceness', BESIDE_ROBOTS)),)
+    learner = nodes.learner(at, work_dir=nodes.absolute(values['work_dir']),
+                            observation=values['observation'], seed=values['seed'],
+                            config=nodes.absolute(values['learner_config']), niceness=0)
+    return (replace(learner, niceness=values.get('niceness', BESIDE_ROBOTS)),)
 
 
 def _sim_fleet(**values: Any) -> tuple[NodeSpec, ...]:

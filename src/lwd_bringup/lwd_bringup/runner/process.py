@@ -84,7 +84,8 @@ class Process:
         self._child = subprocess.Popen(
             self.spec.command, env={**os.environ, **self.spec.env}, cwd=self.spec.cwd,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors='replace', start_new_session=True, preexec_fn=lambda: _prepare(parent, self.spec.niceness),
+            errors='replace', start_new_session=True,
+            preexec_fn=lambda: _prepare(parent, self.spec.niceness),
         )
         assert self._child.stdout is not None
         self._reader = threading.Thread(target=self._follow, args=(self._child.stdout,),
