@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole loop, judged by what it left behind: bags, store, index, summary."""
 from collections import defaultdict
+from pathlib import Path
 import sqlite3
 
 from mcap.reader import make_reader
@@ -54,9 +55,13 @@ def messages(folder, topic):
     return [message for _, _, message in EpisodeBagReader(bag(folder)).messages(set(wanted))]
 
 
-def stamps(executed):
+def stamps(stamped):
     return np.array([message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
-                     for message in executed])
+                     for message in stamped])
+
+
+def while_running(meta, stamped):
+    return [m for m in stamped if meta.started_ns <= stamps([m])[0] <= meta.ended_ns]
 
 
 def test_a_takeover_is_in_the_bag_as_executed_actions_of_a_human(deployed):
@@ -76,6 +81,9 @@ def test_a_takeover_is_in_the_bag_as_executed_actions_of_a_human(deployed):
     first = meta.interventions[0]
     ticks = [m.tick for m in human]
     assert min(ticks) >= first['start_tick']
+    # What was executed is what the person commanded, through the ordinary teleoperation path.
+    teleop = {stamps([m])[0] for m in messages(folder, 'teleop/command')}
+    assert set(stamps(human)) <= teleop
 
 
 def test_every_episode_was_ingested_exactly_once(quick_demo, episodes):
@@ -90,6 +98,8 @@ def test_every_episode_was_ingested_exactly_once(quick_demo, episodes):
                if known.get(id_) in ('success', 'failure')}
     assert not wrongly
     assert set(known) == set(ids)
+    used = set(ids) - set(refused)
+    assert len(list((quick_demo / 'learner' / 'arrays').iterdir())) == len(used)
 
 
 def test_checkpoints_were_published_and_verify(store, robot, summary):
@@ -112,11 +122,13 @@ def test_checkpoints_change_between_episodes_only(deployed, summary):
 
 
 def test_no_tick_was_missed(deployed, robot, summary):
+    assert deployed
     for folder, meta in deployed:
         executed = messages(folder, 'executed_action')
-        running = [m for m in executed if meta.started_ns <= stamps([m])[0] <= meta.ended_ns]
-        steps = np.diff(stamps(running))
+        steps = np.diff(stamps(while_running(meta, executed)))
         assert (steps == robot.period_ns).all(), f'{meta.id}: ticks are missing'
+        starved = [m.starved_steps for m in while_running(meta, messages(folder, 'sim/state'))]
+        assert starved[-1] == starved[0], f'{meta.id}: the robot stepped without a command'
     assert summary['lost_messages'] == 0
 
 
@@ -167,7 +179,6 @@ def test_the_summary_and_the_report_are_complete(quick_demo, summary):
 
 
 def test_nothing_is_left_running(quick_demo):
-    from pathlib import Path
     out, left = str(quick_demo), []
     for proc in Path('/proc').glob('[0-9]*/cmdline'):
         try:
