@@ -17,7 +17,8 @@ DEMO: dict[str, Any] = {
     'acting_ema': 0.005,
     'actor_every': 8,
     'actor_batch': 32,
-    'bc': {'learning_rate': 1e-3, 'tracking_rate': 5e-4, 'loss': 'action'},
+    'bc': {'learning_rate': 1e-3, 'tracking_rate': 5e-4, 'loss': 'action',
+           'input_noise': 0.05},
     'critic': {'hidden': 256, 'chunk': 'flat'},
     'qam': {'beta': 2.0, 'learning_rate': 1e-4, 'robust': 'drop'},
 }
