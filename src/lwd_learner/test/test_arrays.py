@@ -15,12 +15,12 @@ from lwd_learner.arrays.train import normalizer
 TINY = {
     'policy': {'horizon': 1, 'hidden': 32, 'layers': 2},
     'sft': {'steps': 200, 'batch': 64},
-    'learning': {'offline_steps': 300, 'batch': 64},
+    'learning': {'offline_steps': 260, 'batch': 64},
     'agent': {
-        'acting_ema': 0.0, 'actor_start': 50,
+        'acting_ema': 0.0, 'actor_start': 60, 'actor_every': 2, 'actor_batch': 0,
         'bc': {'learning_rate': 3e-3, 'loss': 'action'},
         'critic': {'hidden': 32, 'layers': 1, 'chunk': 'flat', 'learning_rate': 3e-3, 'ema': 0.05},
-        'qam': {'beta': 5.0, 'learning_rate': 1e-3},
+        'qam': {'beta': 5.0, 'learning_rate': 2e-3},
     },
 }
 
@@ -115,13 +115,22 @@ def test_mapped_targets_are_the_mapping_of_targets(n_step: int):
     batch = replay.gather(replay.starts, n_step)
     returns = arrays.returns_to_go(data, gamma)
     rows = batch['next']['state'][:, 0].numpy().astype(int)
-    rest = returns[rows].copy()
-    rest[rows == 6] = 0.0  # V at the cut row: any number must map alike, here a return of 0
-    target = batch['reward'].numpy() + batch['discount'].numpy() * mapping.value(rest)
-    truth = returns[replay.starts].copy()
-    truth[replay.starts >= 4] -= gamma ** (6 - replay.starts[replay.starts >= 4]) * 1.0
-    seen = mapping.returns(target)
-    assert seen == pytest.approx(truth, abs=1e-3)
+    target = batch['reward'].numpy() + batch['discount'].numpy() * mapping.value(returns[rows])
+    assert mapping.returns(target) == pytest.approx(returns[replay.starts], abs=1e-3)
+
+
+def test_a_cut_recording_is_valued_as_if_it_went_on():
+    data = chain(terminals=(2,), timeouts=(6,), rewards=(0, 0, 5, -1, -1, -1, -1))
+    returns = arrays.returns_to_go(data, 0.99)
+    assert returns[3:] == pytest.approx(-100)  # -1 forever; -3.9 is what was seen of it
+    assert returns[:3] == pytest.approx([4.90050, 4.95, 5.0])
+
+
+def test_a_short_cut_recording_does_not_stretch_the_range():
+    rewards = np.array([*[1.0] * 200, 50.0, 50.0])
+    data = chain(terminals=(), timeouts=(199, 201), rewards=rewards)
+    mapping = ValueMapping.from_data(data, 0.99)
+    assert 100 < mapping.high < 300  # 50 forever would be 5000
 
 
 def test_the_row_before_a_cut_bootstraps_and_the_cut_row_starts_nothing():

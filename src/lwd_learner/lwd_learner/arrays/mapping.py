@@ -17,6 +17,7 @@ the mapping of the reward depends on the window's discount, which makes it exact
 from __future__ import annotations
 
 from dataclasses import dataclass
+import logging
 import math
 
 import numpy as np
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from lwd_learner.arrays.dataset import Dataset, DatasetError
 
+LOGGER = logging.getLogger(__name__)
 Reals = NDArray[np.float64]
 
 
@@ -43,7 +45,7 @@ class ValueMapping:
 
     @classmethod
     def from_data(cls, data: Dataset, gamma: float) -> ValueMapping:
-        """Take the range of the returns-to-go; a cut recording counts as if nothing followed."""
+        """Take the range of the returns-to-go."""
         returns = returns_to_go(data, gamma)
         return cls(float(returns.min()), float(returns.max()))
 
@@ -61,12 +63,38 @@ class ValueMapping:
 
 
 def returns_to_go(data: Dataset, gamma: float) -> Reals:
-    """Return the discounted sum [N] of the rewards from each row to the end of its episode."""
-    ends = set(data.ends.tolist())
+    """Return the discounted sum [N] of the rewards from each row on.
+
+    A cut recording goes on, as the value there does: with the mean reward of its episode, drawn
+    towards that of all cut ones where it is short of the 1 / (1 - gamma) steps gamma looks ahead.
+    """
+    follows = dict(zip(data.ends.tolist(), _tails(data, gamma).tolist()))
+    cut = (~data.terminals).tolist()
     rewards = data.rewards.tolist()
     out = np.empty(len(rewards))
     following = 0.0
     for row in range(len(rewards) - 1, -1, -1):
-        following = rewards[row] + (0.0 if row in ends else gamma * following)
+        if row in follows and cut[row]:
+            following = follows[row]  # the value of the last observation: its action is not seen
+        else:
+            following = rewards[row] + (0.0 if row in follows else gamma * following)
         out[row] = following
     return out
+
+
+def _tails(data: Dataset, gamma: float) -> Reals:
+    """Return what follows the last observation of each episode [E]; used where it was cut."""
+    ends, rewards = data.ends, data.rewards.astype(np.float64)
+    cut = ~data.terminals[ends]
+    if not cut.any():
+        return np.zeros(len(ends))
+    if gamma >= 1.0:
+        LOGGER.warning('gamma is 1 and %d episodes are cut: their returns count what was seen '
+                       'only; state the range of returns', int(cut.sum()))
+        return np.zeros(len(ends))
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    total, length = np.add.reduceat(rewards, starts), ends - starts + 1
+    ahead = 1 / (1 - gamma)
+    mean = total[cut].sum() / length[cut].sum()
+    tails: Reals = (total + ahead * mean) / (length + ahead) * ahead
+    return tails

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 import json
-import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ from lwd_learner.config import LearnerConfig
 from lwd_learner.online import STATE_FILE
 from lwd_learner.state_io import save_state
 
-LOGGER = logging.getLogger(__name__)
 REPORT_EVERY = 20  # updates
 
 # The robots' defaults where they fit; what differs is what differs in such data.
@@ -38,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     'learning': {'offline_steps': 5000},
     'agent': {
         'acting_ema': 0.01,
+        'actor_every': 4, 'actor_batch': 128,  # a QAM update costs as much as ten of the critic
         'bc': {'learning_rate': 1.0e-3, 'loss': 'action'},
         'critic': {'hidden': 256, 'chunk': 'flat'},
         # beta 5 for values in [0, 1]: the best seen is preferred e^5 times over the worst
@@ -88,7 +87,6 @@ def train(
     gamma = config.replay.gamma
     mapping = mapping or ValueMapping.from_data(data, gamma)
     replay = ArrayReplay(data, mapping, config.horizon, gamma)
-    _warn_of_cuts(data, gamma)
     torch.manual_seed(seed)
     agent = make_agent(config, _fresh_policy(config, data), seed)
     rng = np.random.default_rng(seed)
@@ -151,18 +149,6 @@ def _improve(agent: Agent, replay: ArrayReplay, config: LearnerConfig, rng: np.r
         if report is not None and step % REPORT_EVERY == 0:
             report(0.5 + budget.fraction / 2, f'offline, step {step}, Q {means["q_mean"]:.3f}')
     return means, budget.done
-
-
-def _warn_of_cuts(data: Dataset, gamma: float) -> None:
-    """Say when returns of cut recordings miss most of what would have followed."""
-    cut = data.ends[~data.terminals[data.ends]]
-    length = len(data) / len(data.ends)
-    if len(cut) and gamma > 1 - 1 / length:
-        LOGGER.warning(
-            '%d of %d episodes are cut after about %d steps, but gamma %g looks %s steps ahead: '
-            'their returns count what was seen only; a smaller gamma, or a stated range of '
-            'returns, fits better', len(cut), len(data.ends), length, gamma,
-            'all' if gamma >= 1 else f'{1 / (1 - gamma):.0f}')
 
 
 def _finite(metrics: dict[str, float]) -> dict[str, Any]:
