@@ -193,7 +193,8 @@ def stack(spin, **operator):
 def test_a_demonstration_is_driven_by_the_operator_and_labelled_a_success(monkeypatch):
     with ros(monkeypatch, 63) as spin:
         witness, person = stack(spin, mode='demonstrate', tasks=['place'], episodes=1, seed=10_001)
-        wait_for(lambda: person.done, 60.0, 'the demonstration')
+        wait_for(lambda: person.done, 150.0, 'the demonstration')
+        wait_for(witness.outcomes, what='the outcome')  # may reach it after the operator
         assert witness.outcomes()[-1] == Outcome.SUCCESS
         states = [state for state in witness.episodes if state.episode_id]
         assert states[-1].labelled_by == 'scripted' and states[-1].seed == 10_001
@@ -212,7 +213,8 @@ def test_a_standing_policy_is_taken_over_corrected_and_the_episode_saved(monkeyp
         spin(LazyPolicy)
         witness, person = stack(spin, mode='supervise', tasks=['place'], episodes=1, seed=100_003,
                                 max_takeovers=1)
-        wait_for(lambda: person.done, 60.0, 'the episode')
+        wait_for(lambda: person.done, 150.0, 'the episode')
+        wait_for(witness.outcomes, what='the outcome')  # may reach it after the operator
         assert witness.outcomes()[-1] == Outcome.SUCCESS
         sources = [row.source for row in witness.executed]
         assert sources.count(ExecutedAction.SOURCE_POLICY) > 15
