@@ -41,6 +41,9 @@ class ControlLoop:
     awaited: tuple[str, ...] = ()  # the sources that sample at every tick
     shadow: bool = False
     wall: Callable[[], float] = time.perf_counter
+    # The clock that lateness is told by where it is not the wall's: a simulation in lockstep waits,
+    # so that a tick answered slowly is not late, and one that it stepped past is.
+    simulated_ns: Callable[[], int] | None = None
     assembler: ObservationAssembler | None = None
     situation: Situation = field(default_factory=Situation)
     cadence: Cadence = field(default_factory=Cadence)
@@ -216,7 +219,10 @@ class ControlLoop:
         self._published_ns = self._now.stamp_ns
         self.cadence.published += 1
         self.cadence.add('publish', ended - started)
-        lateness = ended - self._now.received
+        if self.simulated_ns is None:
+            lateness = ended - self._now.received
+        else:
+            lateness = (self.simulated_ns() - self._now.stamp_ns) / 1e9
         self.cadence.add('lateness', lateness)
         if lateness > self.period_ns / 2e9:
             self.late_ticks += 1

@@ -167,7 +167,8 @@ class PolicyNode(LifecycleNode):
         overrun = params.overrun == 'on' or (params.overrun == 'auto' and not sim)
         self.loop = ControlLoop(
             self.robot.period_ns, Synchronous(params.execute_steps, params.lookahead, overrun),
-            outputs=self, join_wait=params.join_wait if sim else 0.0, shadow=params.shadow)
+            outputs=self, join_wait=params.join_wait if sim else 0.0, shadow=params.shadow,
+            simulated_ns=(lambda: self.get_clock().now().nanoseconds) if sim else None)
 
     def _load_template(self) -> LoadRequest:
         params = self.params

@@ -89,6 +89,19 @@ def test_a_command_later_than_half_a_period_is_counted_late(rig):
     assert rig.loop.late_ticks == 1
 
 
+def test_a_simulation_that_waits_makes_nothing_late_and_one_that_steps_on_does(robot):
+    simulated = [0]
+    rig = Rig(robot, simulated_ns=lambda: simulated[0])
+    rig.drive()
+    rig.tick()
+    simulated[0] = rig.tick_number * PERIOD
+    rig.reply(seconds=0.5)
+    assert rig.loop.late_ticks == 0 and len(rig.commands) == 1
+    simulated[0] = (rig.tick_number + 2) * PERIOD  # one period past the next tick
+    rig.tick()
+    assert rig.loop.late_ticks == 1 and len(rig.commands) == 2
+
+
 def test_a_chunk_planned_before_a_takeover_is_dropped(rig):
     rig.drive(epoch=1)
     rig.tick()
