@@ -164,7 +164,8 @@ class LearnerSession:
         ref = self.settings.initial or read_channel(workspace.store, channel)
         if ref is None:
             self.status = self._idle_status(
-                f"no checkpoint in channel '{channel}' to start from: train one (lwd train sft)")
+                f"no checkpoint in channel '{channel}' to start from: publish one there, or set "
+                'bootstrap_demonstrations')
             return None
         policy, contents = load_policy(workspace.store, ref, workspace.robot)
         self._require_horizon(policy.horizon)
