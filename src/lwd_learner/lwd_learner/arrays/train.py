@@ -31,7 +31,7 @@ REPORT_EVERY = 20  # updates
 # The robots' defaults where they fit; what differs is what differs in such data.
 DEFAULTS: dict[str, Any] = {
     'policy': {'horizon': 4, 'hidden': 256, 'layers': 3, 'prediction': 'action'},
-    'replay': {'gamma': 0.99, 'n_step_offline': 1},  # mixed policies: no return across them
+    'replay': {'gamma': 0.99, 'n_step_offline': 5},  # chunks in a return
     'sft': {'steps': 3000},
     'learning': {'offline_steps': 5000},
     'agent': {
@@ -39,8 +39,8 @@ DEFAULTS: dict[str, Any] = {
         'actor_every': 4, 'actor_batch': 128,  # a QAM update costs as much as ten of the critic
         'bc': {'learning_rate': 1.0e-3, 'loss': 'action'},
         'critic': {'hidden': 256, 'chunk': 'flat'},
-        # beta 5 for values in [0, 1]: the best seen is preferred e^5 times over the worst
-        'qam': {'beta': 5.0, 'learning_rate': 1.0e-4, 'robust': 'drop'},
+        # [0, 1] spans whole episodes' returns; one chunk changes them by a few hundredths
+        'qam': {'beta': 20.0, 'learning_rate': 3.0e-4, 'robust': 'drop'},
     },
 }
 
