@@ -3,6 +3,7 @@ import io
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -176,3 +177,22 @@ def test_events_are_json_without_nan(capsys):
     emit({'event': 'learner', 'tau': float('nan')})
     line = capsys.readouterr().out
     assert line.startswith(MARK) and json.loads(line[len(MARK):])['tau'] is None
+
+
+def test_a_seeing_value_function_looks_where_the_rollout_went():
+    from lwd_bringup.demo.values import look
+    from lwd_learner.convert import from_rollout
+    from lwd_sim.collect import demonstrate
+    from lwd_sim.world import World
+
+    class Eyes:
+        def features_batch(self, images, joints):
+            means = np.array([frame['head'].mean() for frame in images], np.float32)
+            return np.column_stack([means, joints[:, 0]])
+
+    episode = demonstrate(World('place'), seed=3)
+    seen = look(episode, Eyes())
+    assert seen.shape == (episode.steps, 2) and np.ptp(seen[:, 0]) > 0
+    arrays = from_rollout(episode, 'shown', 'online', features=seen)
+    assert set(arrays.inputs) == {'joints', 'features'}
+    assert np.array_equal(arrays.inputs['features'], seen)

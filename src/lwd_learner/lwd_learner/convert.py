@@ -61,16 +61,19 @@ def convert(
 
 def from_rollout(
     rollout: Any, name: str, origin: str, config: ReplayConfig | None = None,
-    instruction_dim: int = instruction.DIM,
+    instruction_dim: int = instruction.DIM, features: NDArray[np.float32] | None = None,
 ) -> EpisodeArrays:
     """Turn an episode made in process into arrays.
 
     `rollout` has task, instruction, joints [T, J], state [T, S] (or None), actions [T, d],
     source [T] and success, as lwd_sim's episodes do. A failure is its time limit.
+    `features` [T, F] are what a policy that sees gets instead of the state.
     """
     config = config or ReplayConfig()
     inputs = {'joints': np.asarray(rollout.joints, np.float32)}
-    if rollout.state is not None:
+    if features is not None:
+        inputs['features'] = np.asarray(features, np.float32)
+    elif rollout.state is not None:
         inputs['state'] = np.asarray(rollout.state, np.float32)
     return EpisodeArrays(
         episode_id=name, digest='', task=rollout.task,
