@@ -107,7 +107,10 @@ def test_an_episode_with_a_takeover_and_a_handback_never_stalls(stack):
     sources = [SOURCES[source] for _, source in operator.executed]
     assert sources.count('HUMAN') > 15 and sources.count('POLICY') > 45
     driven = sources[sources.index('POLICY'):len(sources) - sources[::-1].index('POLICY')]
-    assert 'HOLD' not in driven, 'a tick stood open until the arbiter answered it by itself'
+    # A tick that stands open when the person takes over is answered at once: by the person's waiting
+    # command, or by a hold. Any other hold is a tick that stood open until the arbiter ended it.
+    holds = [index for index, source in enumerate(driven) if source == 'HOLD']
+    assert holds in ([], [driven.index('HUMAN') - 1]), 'a tick stood open until it timed out'
     start_, end = operator.interventions
     assert (start_.event, end.event) == (Intervention.STARTED, Intervention.ENDED)
     assert (start_.id, end.end_reason, end.checkpoint) == (end.id, 'handback', 'c0ffee')
