@@ -89,6 +89,6 @@ def test_unsafe_graphs_are_refused(nodes, message):
 
 def test_simulated_robots_step_back_for_the_learner_they_share_a_machine_with():
     fleet = build('sim_fleet').nodes
-    assert {node.niceness for node in fleet if node.namespace != 'lwd'} == {10}
+    assert {node.niceness for node in fleet if node.namespace != 'lwd'} == {5}
     assert {node.niceness for node in fleet if node.namespace == 'lwd'} == {0}
     assert not any(node.niceness for node in build('sim').nodes)

@@ -23,7 +23,7 @@ SEED = Argument('seed', 100_000, 'seed of the first start configuration')
 SPEED = Argument('real_time_factor', 0.0, 'cap on simulated s per s; 0: as fast as possible')
 USE_SIM_TIME = Argument('use_sim_time', False, 'follow /ROBOT/clock instead of wall time')
 BESIDE_ROBOTS = 5  # niceness of the learner where real robots may share the machine
-BESIDE_LEARNER = 10  # niceness of simulated robots: in lockstep they wait for whoever is late
+BESIDE_LEARNER = 5  # niceness of simulated robots: in lockstep they wait for whoever is late
 POLICY = Argument('policy', True, 'start the policy node')
 
 WORK_DIR = Argument('work_dir', 'data/learner',
