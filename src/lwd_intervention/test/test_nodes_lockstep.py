@@ -107,8 +107,8 @@ def test_an_episode_with_a_takeover_and_a_handback_never_stalls(stack):
     sources = [SOURCES[source] for _, source in operator.executed]
     assert sources.count('HUMAN') > 15 and sources.count('POLICY') > 45
     driven = sources[sources.index('POLICY'):len(sources) - sources[::-1].index('POLICY')]
-    # A tick that stands open when the person takes over is answered at once: by the person's waiting
-    # command, or by a hold. Any other hold is a tick that stood open until the arbiter ended it.
+    # A tick that stands open when the person takes over is answered at once: by the person's
+    # waiting command, or by a hold. Any other hold is a tick that the arbiter ended in the end.
     holds = [index for index, source in enumerate(driven) if source == 'HOLD']
     assert holds in ([], [driven.index('HUMAN') - 1]), 'a tick stood open until it timed out'
     start_, end = operator.interventions
