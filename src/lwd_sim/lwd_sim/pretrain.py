@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pretrain the vision trunk of the simulated cell; how config/trunks/sim.safetensors was made.
 
-python -m lwd_sim.pretrain --frames 24000 --steps 12000 --out config/trunks/sim.safetensors
+python -m lwd_sim.pretrain --frames 20000 --steps 8000 --out config/trunks/sim.safetensors
 """
 import argparse
 import math
@@ -66,8 +66,8 @@ def errors(trunk: KeypointTrunk, images: torch.Tensor, joints: torch.Tensor,
 def main() -> None:
     """Collect, fit, save."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--frames', type=int, default=24_000)
-    parser.add_argument('--steps', type=int, default=12_000)
+    parser.add_argument('--frames', type=int, default=20_000)
+    parser.add_argument('--steps', type=int, default=8_000)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--out', type=Path, default=Path('config/trunks/sim.safetensors'))
     args = parser.parse_args()
