@@ -54,8 +54,10 @@ SUCCESS = _latched('success', 'std_msgs/msg/Bool')
 POLICY_COMMAND = _event('policy/command', _TRAJECTORY, 1)
 POLICY_CHUNK = _event('policy/chunk', 'lwd_msgs/msg/ActionChunk')
 POLICY_STATUS = _latched('policy/status', 'lwd_msgs/msg/PolicyStatus')
+POLICY_CADENCE = _event('policy/cadence', 'lwd_msgs/msg/CadenceReport')
 TELEOP_COMMAND = _event('teleop/command', _TRAJECTORY, 1)
 JOY = _event('joy', 'sensor_msgs/msg/Joy')
+TELEOP_STATUS = _event('teleop/status', 'lwd_msgs/msg/TeleopStatus')
 
 COMMAND = _event('command', _TRAJECTORY, 1)  # joint_trajectory_controller
 COMMAND_FORWARD = replace(COMMAND, type='std_msgs/msg/Float64MultiArray')
@@ -65,6 +67,7 @@ INTERVENTION = _event('intervention', 'lwd_msgs/msg/Intervention')
 
 EPISODE = _latched('episode', 'lwd_msgs/msg/EpisodeState')
 RECORDER_STATUS = _latched('recorder/status', 'lwd_msgs/msg/RecorderStatus')
+UPLOAD_STATUS = _latched('upload/status', 'lwd_msgs/msg/UploadStatus')
 
 # rclpy's own clock subscription is best effort, which a reliable publisher also serves; the tick
 # sources need every message, since in lockstep a lost clock is a stalled simulation.
@@ -111,7 +114,8 @@ def robot_topics(cameras: tuple[str, ...], command_interface: str) -> tuple[Topi
     return (
         *(camera(name) for name in cameras),
         JOINT_STATES, STATE_OBSERVATION, SIM_STATE, SUCCESS,
-        POLICY_COMMAND, POLICY_CHUNK, POLICY_STATUS, TELEOP_COMMAND, JOY,
+        POLICY_COMMAND, POLICY_CHUNK, POLICY_STATUS, POLICY_CADENCE,
+        TELEOP_COMMAND, TELEOP_STATUS, JOY,
         command(command_interface), EXECUTED_ACTION, CONTROL_MODE, INTERVENTION, EPISODE,
     )
 
