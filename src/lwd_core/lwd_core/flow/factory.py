@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from lwd_core.flow.mlp import FlowConfig, FlowMLP
+from lwd_core.flow.mlp import FlowMLP
+from lwd_core.flow.network import FlowConfig, FlowNetwork
 from lwd_core.flow.residual import build_residual, ResidualFlow
+from lwd_core.flow.transformer import FlowTransformer
 from lwd_core.normalization import Normalizer
 
 KINDS = ('flow_mlp', 'flow_residual')
 TILT = {'tilt_hidden', 'tilt_layers'}
-Policy = FlowMLP | ResidualFlow
+Policy = FlowNetwork | ResidualFlow
+BUILDERS: dict[str, type[FlowNetwork]] = {'mlp': FlowMLP, 'transformer': FlowTransformer}
 
 
 def make_policy(config: Mapping[str, Any], norms: Mapping[str, Any]) -> Policy:
@@ -31,5 +34,10 @@ def make_policy(config: Mapping[str, Any], norms: Mapping[str, Any]) -> Policy:
     built = {name: norm if isinstance(norm, Normalizer) else Normalizer.from_json(norm)
              for name, norm in norms.items()}
     if kind == 'flow_residual':
-        return build_residual(config, built)
-    return FlowMLP(FlowConfig(**config), built)
+        return build_residual(config, built, build_network)
+    return build_network(FlowConfig(**config), built)
+
+
+def build_network(config: FlowConfig, norms: Mapping[str, Normalizer]) -> FlowNetwork:
+    """Return the network that `config.network` names, with fresh weights."""
+    return BUILDERS[config.network](config, norms)

@@ -7,13 +7,13 @@ and the policy follows at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn, Tensor
 
-from lwd_core.flow.mlp import FlowConfig, FlowMLP
+from lwd_core.flow.network import FlowConfig, FlowNetwork
 from lwd_core.flow.protocol import Batch
 from lwd_core.flow.sampler import euler
 from lwd_core.normalization import Normalizer
@@ -22,24 +22,25 @@ KIND = 'flow_residual'
 
 
 class ResidualFlow(nn.Module):
-    """The sum of two flow MLPs over the same inputs."""
+    """The sum of two flow networks of one kind over the same inputs."""
 
-    def __init__(self, base: FlowMLP, tilt: FlowMLP):
+    def __init__(self, base: FlowNetwork, tilt: FlowNetwork):
         """Compose; both must have the same inputs, horizon and normalisation."""
         super().__init__()
         self.base, self.tilt = base, tilt
         self.horizon, self.action_dim = base.horizon, base.action_dim
-        self._split = int(base.config()['hidden'])
+        self._split = base.prefix_dim
 
     @classmethod
-    def over(cls, base: FlowMLP, hidden: int, layers: int) -> ResidualFlow:
+    def over(cls, base: FlowNetwork, hidden: int, layers: int) -> ResidualFlow:
         """Return `base` with a fresh tilt of the given size, zero everywhere."""
         config = FlowConfig(**{**base.config(), 'hidden': hidden, 'layers': layers,
                                'prediction': 'velocity'})
         norms = {k: Normalizer.from_json(v) for k, v in base.normalization().items()}
-        tilt = FlowMLP(config, norms)
-        nn.init.zeros_(tilt.out.weight)
-        nn.init.zeros_(tilt.out.bias)
+        tilt = type(base)(config, norms)
+        out = tilt.get_submodule('out')
+        for parameter in out.parameters():
+            nn.init.zeros_(parameter)
         return cls(base, tilt)
 
     def encode(self, batch: Batch) -> Tensor:
@@ -75,8 +76,10 @@ class ResidualFlow(nn.Module):
         return self.base.normalization()
 
 
-def build_residual(config: Mapping[str, Any], norms: Mapping[str, Normalizer]) -> ResidualFlow:
-    """Build from what `ResidualFlow.config` returned."""
+def build_residual(config: Mapping[str, Any], norms: Mapping[str, Normalizer],
+                   build: Callable[[FlowConfig, Mapping[str, Normalizer]], FlowNetwork],
+                   ) -> ResidualFlow:
+    """Build from what `ResidualFlow.config` returned; `build` makes the base's network."""
     base = {k: v for k, v in config.items() if not k.startswith('tilt_')}
-    flow = FlowMLP(FlowConfig(**{**base, 'kind': 'flow_mlp'}), norms)
+    flow = build(FlowConfig(**{**base, 'kind': 'flow_mlp'}), norms)
     return ResidualFlow.over(flow, int(config['tilt_hidden']), int(config['tilt_layers']))
