@@ -9,7 +9,7 @@ given the stamps that were joined live, it joins exactly those, whatever arrived
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -153,8 +153,12 @@ class ObservationAssembler:
         if self.spec.mode == 'state':
             self._add(STATE, stamp_ns, _ordered(STATE, self.spec.state_names, names, values))
 
-    def add_image(self, camera: str, stamp_ns: int, data: bytes | Image) -> None:
-        """Add JPEG bytes, decoded when first joined, or an RGB array; other cameras are ignored."""
+    def add_image(self, camera: str, stamp_ns: int,
+                  data: bytes | Image | Callable[[], Image]) -> None:
+        """Add JPEG bytes or what returns an RGB array, decoded when first joined, or the array.
+
+        Other cameras are ignored.
+        """
         if camera in self.spec.cameras:
             self._add(camera_source(camera), stamp_ns, data)
 
@@ -224,7 +228,8 @@ class ObservationAssembler:
         if isinstance(payload, _Decoded):
             return payload.image
         try:
-            image = payload if isinstance(payload, np.ndarray) else decode_jpeg(payload)
+            image = (payload if isinstance(payload, np.ndarray) else
+                     payload() if callable(payload) else decode_jpeg(payload))
         except ImageError as error:
             raise ObservationError(f'{camera_source(camera)}: {error}') from error
         image = resize(image, self.spec.image_size)

@@ -255,3 +255,42 @@ def test_an_episode_exists_when_its_meta_is_there(make, tmp_path):
     assert len(read_episode(store.local(meta.store_path), ROBOT, STATE)) == 30
     with pytest.raises(EpisodeError, match='not a file'):
         read_meta(store, 'episodes/sim/2026-01-01/half')
+
+
+def test_raw_cameras_are_observed_as_compressed_ones_are(tmp_path, definitions):
+    from lwd_core import topics
+    from lwd_core.episode import EpisodeBagReader
+    from lwd_core.episode.synthetic import Messages
+    from lwd_core.episode.writer import EpisodeBagWriter
+    folder = tmp_path / 'ep'
+    write_episode(folder, ROBOT, Recipe(ticks=10, jpeg=noise_jpeg), definitions)
+    reader, messages = EpisodeBagReader(folder / 'ep-0001_0.mcap'), Messages(definitions)
+    raws = reader.raw()
+    head, raw = '/sim/camera/head/image/compressed', topics.camera_raw('head')
+    writer = EpisodeBagWriter(folder / 'new', 'ep-0001', definitions)
+    for topic, spec in reader.specs().items():
+        writer.add_topic(raw if topic == head else spec,
+                         '/sim/' + raw.name if topic == head else topic)
+    expected = {}
+    for one in raws:
+        topic, data = reader.topic_of(one), bytes(one.data)
+        if topic == head:
+            message = reader.decode(one)
+            image = np.full((96, 96, 3), len(expected) * 7, np.uint8)
+            image[0, 0] = (1, 2, 3)
+            expected[message.header.stamp.nanosec] = image
+            topic, data = '/sim/' + raw.name, messages.serialize(messages.make(
+                raw.type, header=message.header, width=96, height=96, encoding='rgb8', step=288,
+                data=image.reshape(-1)))
+        writer.write(topic, data, one.log_ns)
+    bag = writer.close()
+    bag.path.replace(folder / 'ep-0001_0.mcap')
+    path = folder / 'episode.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'bag': {
+        'file': 'ep-0001_0.mcap', 'sha256': bag.sha256, 'bytes': bag.bytes}}))
+    data = read_episode(folder, ROBOT, PIXELS)
+    assert len(data) == 10
+    for t in range(10):
+        seen = data.observation(t).images['head']
+        np.testing.assert_array_equal(seen, expected[int(data.ticks_ns[t]) % 10**9])
+    assert data.frame('head', 3)[:2] == b'\xff\xd8'  # JPEG

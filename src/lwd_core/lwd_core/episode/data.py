@@ -8,7 +8,7 @@ wherever the bag holds an ActionChunk of that tick; actions are what was sent to
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lwd_core import topics
-from lwd_core.episode.cdr import image_bytes
+from lwd_core.episode.audit import Audit, audit_episode, refused
+from lwd_core.episode.bag import EpisodeBag
 from lwd_core.episode.errors import EpisodeError
 from lwd_core.episode.meta import EpisodeMeta
-from lwd_core.episode.reader import EpisodeBagReader, header_stamp, stamp_ns
-from lwd_core.episode.scan import RawMessage
+from lwd_core.episode.reader import EpisodeBagReader, stamp_ns
 from lwd_core.hashing import sha256_file
+from lwd_core.images import encode_jpeg
 from lwd_core.observation import (
     camera_source,
     JOINTS,
@@ -57,6 +57,7 @@ class EpisodeData:
     assembler: ObservationAssembler = field(repr=False)
     dropped: int = 0  # ticks left out since no observation could be joined there
     substituted: int = 0  # ticks whose recorded sample is not in the bag: the newest one was taken
+    audit: Audit = field(default_factory=Audit)
 
     def __len__(self) -> int:
         return len(self.ticks_ns)
@@ -87,9 +88,10 @@ class EpisodeData:
         return self.assembler.spec.cameras
 
     def frame(self, camera: str, t: int) -> bytes:
-        """Return the JPEG bytes that `camera` showed at tick index `t`."""
+        """Return the JPEG that `camera` showed at tick index `t`; raw recordings are encoded."""
         source = camera_source(camera)
-        return bytes(self.assembler.payload(source, self.sources[t][source]))
+        payload = self.assembler.payload(source, self.sources[t][source])
+        return encode_jpeg(payload()) if callable(payload) else bytes(payload)
 
     def frame_stamps(self, camera: str) -> NDArray[np.int64]:
         """Return the stamps [T] of the frames; equal stamps are the same frame."""
@@ -118,10 +120,20 @@ def read_episode(
     meta = EpisodeMeta.read(folder)
     _check_meta(folder, meta, robot, tasks, require_outcome)
     path = _bag_path(folder, meta, verify)
-    bag = _Bag(EpisodeBagReader(path), meta, robot)
+    bag = EpisodeBag(EpisodeBagReader(path), meta, robot)
     assembler = ObservationAssembler(spec, history=None)
     bag.feed(assembler)
-    return _assemble(meta, robot, bag, assembler)
+    data = _assemble(meta, robot, bag, assembler)
+    data.audit = audit_episode(data, bag)
+    return data
+
+
+def audit_folder(folder: Path | str, robot: RobotSpec, spec: ObservationSpec) -> Audit:
+    """Return the audit of the episode in `folder`, also of one that cannot be read."""
+    try:
+        return read_episode(folder, robot, spec, require_outcome=False).audit
+    except EpisodeError as error:
+        return refused(error)
 
 
 def _check_meta(folder: Path, meta: EpisodeMeta, robot: RobotSpec,
@@ -159,66 +171,7 @@ def _bag_path(folder: Path, meta: EpisodeMeta, verify: bool) -> Path:
     return path
 
 
-class _Bag:
-    """A bag's messages by topic name relative to the robot's namespace."""
-
-    def __init__(self, reader: EpisodeBagReader, meta: EpisodeMeta, robot: RobotSpec) -> None:
-        self.reader = reader
-        self.meta = meta
-        self.robot = robot
-        self._by_topic: dict[str, list[RawMessage]] = {}
-        prefix = f'/{meta.robot}/'
-        for message in reader.raw():
-            topic = reader.topic_of(message).removeprefix(prefix)
-            self._by_topic.setdefault(topic, []).append(message)
-
-    def decoded(self, spec: topics.TopicSpec) -> Iterable[Any]:
-        """Yield the decoded messages of a topic."""
-        return map(self.reader.decode, self._by_topic.get(spec.name, ()))
-
-    def executed(self) -> list[Any]:
-        """Return the executed actions of RUNNING, one a tick, in tick order."""
-        start, end = self.meta.started_ns, self.meta.ended_ns
-        found: dict[int, Any] = {}
-        newest = 0
-        for raw in self._by_topic.get(topics.EXECUTED_ACTION.name, ()):
-            tick = header_stamp(raw.data)
-            never_ran = start == end == 0  # a simulated clock may start an episode at 0
-            if never_ran or tick < start or (end and tick > end):
-                continue
-            if tick < newest:
-                raise EpisodeError('clock', f'{self.reader.path}: tick {tick} ns comes after '
-                                            f'{newest} ns: the clock jumped back')
-            newest = tick
-            found[tick] = self.reader.decode(raw)  # the last one sent in a tick counts
-        return list(found.values())
-
-    def chunk_sources(self) -> dict[int, dict[str, int]]:
-        """Return what was joined live: tick -> source -> stamp."""
-        return {
-            stamp_ns(chunk.header.stamp): dict(
-                zip(chunk.observation_sources, map(stamp_ns, chunk.observation_stamps)))
-            for chunk in self.decoded(topics.POLICY_CHUNK) if not chunk.shadow
-        }
-
-    def feed(self, assembler: ObservationAssembler) -> None:
-        """Give every sensor sample to the assembler."""
-        try:
-            for joints in self.decoded(topics.JOINT_STATES):
-                assembler.add_joints(stamp_ns(joints.header.stamp), joints.name, joints.position)
-            if assembler.spec.mode == 'state':
-                for state in self.decoded(topics.STATE_OBSERVATION):
-                    assembler.add_state(stamp_ns(state.header.stamp), state.names, state.values)
-        except ObservationError as error:
-            reason = 'nan' if 'finite' in str(error) else 'other_robot'
-            raise EpisodeError(reason, f'{self.reader.path}: {error}') from error
-        for camera in assembler.spec.cameras:
-            for raw in self._by_topic.get(topics.camera(camera).name, ()):
-                data: Any = image_bytes(raw.data)
-                assembler.add_image(camera, header_stamp(raw.data), data)
-
-
-def _assemble(meta: EpisodeMeta, robot: RobotSpec, bag: _Bag,
+def _assemble(meta: EpisodeMeta, robot: RobotSpec, bag: EpisodeBag,
               assembler: ObservationAssembler) -> EpisodeData:
     path = bag.reader.path
     executed, live = bag.executed(), bag.chunk_sources()

@@ -82,7 +82,7 @@ class Definitions:
         return []
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=128)
 def typestore(schemas: frozenset[tuple[str, str]]) -> Any:
     """Return a rosbags typestore of exactly these (name, definition text) pairs.
 

@@ -6,8 +6,10 @@ from __future__ import annotations
 # Every value of EpisodeError.reason.
 REASONS = (
     'clock', 'damaged', 'discarded', 'meta', 'missing', 'nan', 'no_frames', 'no_outcome',
-    'other_robot', 'truncated', 'unknown_task',
+    'other_robot', 'other_type', 'truncated', 'unknown_task', 'version',
 )
+# What a second look may heal: the file or the connection was broken, not what was recorded.
+TRANSIENT = ('damaged', 'meta', 'missing', 'truncated')
 
 
 class EpisodeError(RuntimeError):

@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 import json
 from pathlib import Path
 import re
 from typing import Any
 
 from lwd_core.episode.errors import EpisodeError
+from lwd_core.episode.migrate import migrate_meta
 from lwd_core.store import Store, StoreError, write_atomic
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 META = 'episode.json'
 OUTCOMES = ('unlabelled', 'success', 'failure', 'discarded')  # index = lwd_msgs/Outcome value
 STOP_REASONS = ('none', 'labelled', 'time_limit', 'requested', 'estop', 'fault')
@@ -27,7 +28,8 @@ class EpisodeMeta:
     `topics` maps a topic to {type, count, bytes, lost}; `checkpoints` lists {digest, step,
     since_ns} in the order they acted; `interventions` {id, operator, source, reason, end_reason,
     start_tick, end_tick, start_ns, end_ns, checkpoint, overruled_chunk}; `bag` is {file, sha256,
-    bytes}.
+    bytes}. `labels` lists what was said after the recording, {outcome, by, at, was, was_by}, oldest
+    first; `origin` says where an imported episode comes from, {format, path, sha256}, else empty.
     """
 
     id: str
@@ -53,6 +55,8 @@ class EpisodeMeta:
     clock: str = 'wall'  # or 'sim'
     recorded_at: str = ''  # wall time, ISO 8601, when the bag was opened
     recovered: bool = False  # rebuilt from what a crash left behind
+    labels: list[dict[str, Any]] = field(default_factory=list)
+    origin: dict[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -64,6 +68,28 @@ class EpisodeMeta:
     def store_path(self) -> str:
         """Return the folder of the episode in a store."""
         return f'episodes/{self.robot}/{self.date}/{self.id}'
+
+    @property
+    def takeover_share(self) -> float:
+        """Return the share of the episode's time that a person drove, in [0, 1]."""
+        length = self.ended_ns - self.started_ns
+        if length <= 0:
+            return float(self.start_mode == 'human')
+        if self.start_mode == 'human' and not self.interventions:
+            return 1.0
+        driven = sum(max(0, min(one.get('end_ns') or self.ended_ns, self.ended_ns)
+                         - max(one.get('start_ns') or self.started_ns, self.started_ns))
+                     for one in self.interventions)
+        return min(1.0, driven / length)
+
+    def relabelled(self, outcome: str, who: str, at: str) -> EpisodeMeta:
+        """Return the record with another outcome; what was said before stays in `labels`."""
+        if outcome not in OUTCOMES:
+            raise EpisodeError('meta', f'{self.id}: outcome {outcome!r} refused, must be one of '
+                                       f'{", ".join(OUTCOMES)}')
+        entry = {'outcome': outcome, 'by': who, 'at': at, 'was': self.outcome,
+                 'was_by': self.labelled_by}
+        return replace(self, outcome=outcome, labelled_by=who, labels=[*self.labels, entry])
 
     def to_json(self) -> bytes:
         """Return the file's content."""
@@ -87,6 +113,7 @@ class EpisodeMeta:
     @classmethod
     def from_dict(cls, value: dict[str, Any], where: str) -> EpisodeMeta:
         """Validate plain data; EpisodeError naming `where` and the field."""
+        value = migrate_meta(value, SCHEMA_VERSION)
         version = value.get('schema_version')
         if version != SCHEMA_VERSION:
             raise EpisodeError('meta', f'{where}: schema_version is {version!r}, this software '
@@ -116,8 +143,8 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     'id': str, 'robot': str, 'robot_digest': str, 'task': str, 'instruction': str, 'detail': str,
     'labelled_by': str, 'clock': str, 'recorded_at': str, 'recovered': bool,
     'substep_scores': list, 'checkpoints': list, 'interventions': list, 'topics': dict,
-    'bag': dict, 'robot_spec': dict, 'seed': (int, type(None)), 'time_limit': (int, float),
-    'started_ns': int, 'ended_ns': int,
+    'bag': dict, 'robot_spec': dict, 'labels': list, 'origin': dict,
+    'seed': (int, type(None)), 'time_limit': (int, float), 'started_ns': int, 'ended_ns': int,
 }
 _CHOICES = {
     'outcome': OUTCOMES, 'stop_reason': STOP_REASONS, 'start_mode': tuple(START_MODES.values()),

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 import mmap
 from pathlib import Path
 from struct import Struct
@@ -13,7 +13,8 @@ import yaml
 
 from lwd_core.episode.definitions import typestore
 from lwd_core.episode.errors import EpisodeError
-from lwd_core.episode.scan import Channel, RawMessage, Scan
+from lwd_core.episode.migrate import migration
+from lwd_core.episode.scan import Channel, RawMessage, Scan, Schema
 from lwd_core.topics import TopicSpec
 
 _STAMP = {True: Struct('<iI'), False: Struct('>iI')}  # by CDR endianness
@@ -28,6 +29,7 @@ class EpisodeBagReader:
         self._buffer = _map(path)
         self._scan = Scan(self._buffer, str(path))
         self._messages: list[RawMessage] | None = None
+        self._decoders: dict[str, Callable[[memoryview], Any]] = {}
 
     def raw(self) -> list[RawMessage]:
         """Return all messages undecoded, in file order; EpisodeError if the file is not whole."""
@@ -66,10 +68,13 @@ class EpisodeBagReader:
         return self._scan.schemas[self._scan.channels[message.channel].schema_id].name
 
     def decode(self, message: RawMessage) -> Any:
-        """Return the message's fields as an object with numpy arrays."""
+        """Return the message's fields as an object with numpy arrays, as of today's definition."""
         schema = self._scan.schemas[self._scan.channels[message.channel].schema_id]
+        decoder = self._decoders.get(schema.name)
+        if decoder is None:
+            decoder = self._decoders[schema.name] = self._decoder(schema)
         try:
-            return self._typestore().deserialize_cdr(message.data, schema.name)
+            return decoder(message.data)
         except Exception as error:  # rosbags raises its own kinds, struct.error, UnicodeDecodeError
             raise EpisodeError('damaged', f'{self.path}: a message of {self.topic_of(message)} '
                                           f'cannot be decoded as {schema.name}: {error}') from error
@@ -83,10 +88,21 @@ class EpisodeBagReader:
             if topics is None or topic in topics:
                 yield topic, message.log_ns, self.decode(message)
 
-    def _typestore(self) -> Any:
-        schemas = frozenset((schema.name, schema.text) for schema in self._scan.schemas.values()
-                            if schema.encoding == 'ros2msg')
-        return typestore(schemas)
+    def _decoder(self, schema: Schema) -> Callable[[memoryview], Any]:
+        """Return what decodes a type by the definition in this bag and brings it up to date."""
+        name = schema.name
+        try:
+            if schema.encoding != 'ros2msg':
+                raise ValueError(f'its definition is {schema.encoding!r}, not ros2msg')
+            store = typestore(frozenset(((name, schema.text),)))
+            fields = tuple(field for field, _ in store.fielddefs[name][1])
+        except Exception as error:  # a parser for foreign text raises whatever it likes
+            raise EpisodeError('other_type', f'{self.path}: {name} cannot be read: {error}'
+                               ) from error
+        update = migration(name, fields, str(self.path))
+        if update is None:
+            return lambda data: store.deserialize_cdr(data, name)
+        return lambda data: update(store.deserialize_cdr(data, name))
 
 
 def header_stamp(data: memoryview) -> int:
