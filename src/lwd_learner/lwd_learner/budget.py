@@ -39,15 +39,17 @@ class Limits:
             if not isinstance(value, (int, float)):
                 continue
             # a share of rows that is empty has no mean: NaN there is 'no data'
-            if not math.isfinite(value) and not name.startswith(NO_DATA):
+            if not math.isfinite(value) and name not in NO_DATA:
                 raise Diverged(f'{name} is {value} at step {step}: lower the learning rates')
             bound = self.value_loss if name == 'value_loss' else self.q
-            bounded = name == 'value_loss' or (name.startswith('q_') and name != 'q_loss')
-            if bounded and abs(value) > bound:
+            if (name == 'value_loss' or name in VALUES) and abs(value) > bound:
                 raise Diverged(f'|{name}| is {abs(value):.3g} at step {step}, bound {bound:g}')
 
 
-NO_DATA = ('q_success', 'q_failure', 'q_human', 'q_policy', 'tau')
+PARTS = tuple(f'{letter}_{part}' for letter in 'qv'
+              for part in ('success', 'failure', 'on_human', 'on_policy'))
+NO_DATA = (*PARTS, 'q_human', 'q_policy', 'tau')
+VALUES = (*PARTS, 'q_mean', 'q_human', 'q_policy', 'target_mean', 'target_max')  # live in [0, 1]
 
 
 class Budget:

@@ -25,7 +25,11 @@ class ReplayConfig:
     """How recordings become transitions."""
 
     gamma: float = param(0.9999, 'discount per control step', lower=0.5, upper=1.0)
-    n_step_offline: int = param(10, 'chunks in a return, offline', lower=1, upper=1000)
+    n_step_offline: int = param(10, 'chunks in a return, offline, of a long-horizon task',
+                                lower=1, upper=1000)
+    n_step_short: int = param(1, 'the same of other tasks', lower=1, upper=1000)
+    long_chunks: float = param(30.0, 'a task is long-horizon when its successes take so many '
+                               'chunks on average', lower=0.0)
     n_step_online: int = param(1, 'chunks in a return, online', lower=1, upper=1000)
     failure_terminal: bool = param(
         True, 'a labelled failure ends with value 0; else it bootstraps from its last observation')
@@ -70,6 +74,7 @@ class LearningConfig:
     max_q: float = param(10.0, 'stop when a mean |Q| exceeds this: it lives in [0, 1]', lower=1.1)
     metrics_every: int = param(10, 'updates between rows of metrics.jsonl', lower=1,
                                upper=1_000_000)
+    tensorboard: bool = param(True, 'write TensorBoard events beside metrics.jsonl')
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-import json
 import logging
 import math
 from pathlib import Path
@@ -28,10 +27,13 @@ from lwd_learner.algorithms.agent import Agent
 from lwd_learner.budget import Budget, Diverged, Limits
 from lwd_learner.config import LearnerConfig
 from lwd_learner.episodes import EpisodeArrays
+from lwd_learner.look_ahead import look_ahead
 from lwd_learner.meter import Meter
+from lwd_learner.metrics_log import MetricsLog
 from lwd_learner.publish import Publisher
 from lwd_learner.replay import imitation_rule, ReplayBuffer
 from lwd_learner.sampler import AdaptiveSampler, draw_uniform
+from lwd_learner.schedule import n_steps
 from lwd_learner.state_io import load_state, save_state, StateError
 from lwd_learner.status import compare_corrections, Status
 
@@ -62,7 +64,7 @@ class OnlineLearner:
         self.buffer = ReplayBuffer(
             config.horizon, config.replay.gamma,
             work_dir / 'replay' if config.replay.on_disk else None,
-            imitation_rule(agent.config.selection))
+            imitation_rule(agent.config.imitation))
         self.sampler = AdaptiveSampler(config.sampler, seed)
         self._imitation_rng = np.random.default_rng([seed, 1])
         self._limits = Limits(config.learning.max_value_loss, config.learning.max_q)
@@ -78,6 +80,8 @@ class OnlineLearner:
         self._compared_step = 1 - COMPARE_EVERY  # first after one step
         self.trouble = ''  # why the newest checkpoint or state is not on disk
         self.root = publisher.parent or ''  # the checkpoint learning began with
+        self._cursor: tuple[int, str] | None = None  # of the replay that a resumed state learned on
+        self._log = MetricsLog(work_dir, config.learning.tensorboard)
         work_dir.mkdir(parents=True, exist_ok=True)
 
     # -- data
@@ -85,6 +89,11 @@ class OnlineLearner:
     def add(self, episode: EpisodeArrays) -> None:
         """Take one episode into replay."""
         self.buffer.add(episode)
+        if self._cursor is not None and self.buffer.cursor[0] == self._cursor[0]:
+            if self.buffer.cursor != tuple(self._cursor):
+                LOGGER.warning('replay holds other episodes than when the state was saved: '
+                               'learning goes on, but not as it would have')
+            self._cursor = None
 
     # -- learning
 
@@ -216,8 +225,10 @@ class OnlineLearner:
             'imitation_rng': self._imitation_rng.bit_generator.state,
             'torch_rng': torch.get_rng_state(), 'step': self.step_count,
             'offline_done': self._offline.done, 'online_updates': self._online_updates,
+            'online_seconds': 0.0 if self._online_since is None
+            else self._clock() - self._online_since,
             'published': self.published, 'published_step': self._published_step,
-            'parent': self.publisher.parent, 'root': self.root,
+            'buffer': self.buffer.cursor, 'parent': self.publisher.parent, 'root': self.root,
             'kept': [asdict(ref) for ref in self.publisher.published],
         })
         self._saved_at = self._clock()
@@ -239,6 +250,9 @@ class OnlineLearner:
         self.step_count, self._offline.done = state['step'], state['offline_done']
         self._online_updates = state['online_updates']
         self.published, self._published_step = state['published'], state['published_step']
+        if state['online_seconds']:
+            self._online_since = self._clock() - state['online_seconds']
+        self._cursor = state['buffer']
         self.publisher.parent, self.root = state['parent'], state['root']
         self.publisher.published = [CheckpointRef(**fields) for fields in state['kept']]
         return True
@@ -267,15 +281,21 @@ class OnlineLearner:
 
     def _draw(self) -> tuple[dict[str, Any], dict[str, Any] | None]:
         learning, replay = self.config.learning, self.config.replay
+        agent = self.agent.config
+        imitation = None
+        if learning.imitation_batch and (agent.clones_only or agent.algorithm == 'lwd'):
+            starts = self.buffer.imitation_starts()
+            if starts or agent.clones_only:
+                chosen = draw_uniform(starts, learning.imitation_batch, self._imitation_rng)
+                imitation = self.buffer.gather(chosen)
+        if agent.clones_only and imitation is not None:
+            return imitation, imitation
         online = self.phase == ONLINE
         drawn = self.sampler.draw(self.buffer, learning.batch, online)
-        batch = self.buffer.gather(
-            drawn, replay.n_step_online if online else replay.n_step_offline)
-        starts = self.buffer.imitation_starts()
-        if not learning.imitation_batch or not starts:
-            return batch, None
-        chosen = draw_uniform(starts, learning.imitation_batch, self._imitation_rng)
-        return batch, self.buffer.gather(chosen)
+        batch = self.buffer.gather(drawn, n_steps(self.buffer, drawn, replay, online))
+        if agent.algorithm == 'recap':
+            batch |= look_ahead(self.buffer, drawn, agent.recap.look_ahead)
+        return batch, imitation
 
     def _check(self, metrics: dict[str, Any]) -> None:
         try:
@@ -286,7 +306,10 @@ class OnlineLearner:
             raise
 
     def _write_metrics(self) -> None:
-        row = {'step': self.step_count, 'phase': self.phase, 'time': time.time(),
-               'updates_per_second': self.meter.rate(), **self.meter.means()}
-        with open(self.work_dir / 'metrics.jsonl', 'a', encoding='utf-8') as file:
-            file.write(json.dumps(row) + '\n')
+        buffer = self.buffer
+        self._log.write(self.step_count, self.phase, {
+            'updates_per_second': self.meter.rate(), 'data_wait_share': self.meter.wait_share(),
+            'episodes_offline': buffer.episodes[0], 'episodes_online': buffer.episodes[1],
+            'transitions_offline': buffer.transitions[0],
+            'transitions_online': buffer.transitions[1],
+            **self.meter.means(), **self._corrections})

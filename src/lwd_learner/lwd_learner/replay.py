@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,13 @@ class ReplayBuffer:
         self._ids: dict[str, int] = {}
         self._recorded_ns: list[int] = []
         self._first: list[int] = []
+        self._last = Column((), np.int64)  # an episode's last tick
+        self.longest: list[int] = []  # ticks of a task's longest episode, by task
         self.transitions = [0, 0]  # by origin
         self.episodes = [0, 0]
         self.successes: dict[tuple[int, int], int] = {}  # episodes by (task, origin)
+        self._spent: dict[int, tuple[int, int]] = {}  # successes and their ticks, by task
+        self._order = hashlib.sha256()
 
     def __len__(self) -> int:
         """Count ticks."""
@@ -118,12 +123,17 @@ class ReplayBuffer:
         column = self._imitable.setdefault(task, Column((), np.int64))
         column.append(base + np.flatnonzero(begins & imitate))
         self._ids[episode.episode_id] = number
+        self._order.update(episode.episode_id.encode() + b'\0')
         self._first.append(base)
+        self._last.append(np.array([base + length - 1]))
+        self.longest[task] = max(self.longest[task], length)
         self._recorded_ns.append(episode.recorded_ns)
         self.transitions[origin] += len(starts)
         self.episodes[origin] += 1
         if episode.success:
             self.successes[task, origin] = self.successes.get((task, origin), 0) + 1
+            count, ticks_spent = self._spent.get(task, (0, 0))
+            self._spent[task] = count + 1, ticks_spent + length
         return len(starts)
 
     def starts(self, task: int, origin: int) -> Ints:
@@ -155,6 +165,21 @@ class ReplayBuffer:
             if len(starts):
                 chosen[task] = np.concatenate([chosen.get(task, starts[:0]), starts])
         return chosen
+
+    def success_chunks(self, task: int) -> float:
+        """Return the mean length of a task's successes in chunks; NaN without one."""
+        count, ticks = self._spent.get(task, (0, 0))
+        return ticks / count / self.horizon if count else float('nan')
+
+    def episode_ends(self, ticks: Ints) -> Ints:
+        """Return the last tick [B] of the episodes that `ticks` [B] are of."""
+        ends: Ints = self._last.rows[self._columns['episode'].rows[ticks]]
+        return ends
+
+    @property
+    def cursor(self) -> tuple[int, str]:
+        """Return how many episodes there are, and a digest of their ids in order."""
+        return len(self._ids), self._order.hexdigest()
 
     def span(self, episode_id: str) -> Ints:
         """Return the tick indices of one episode."""
@@ -220,6 +245,7 @@ class ReplayBuffer:
     def _task(self, name: str) -> int:
         if name not in self._tasks:
             self._tasks.append(name)
+            self.longest.append(0)
         return self._tasks.index(name)
 
     def _bucket(self, task: int, origin: int) -> Column:

@@ -42,7 +42,7 @@ def compare_corrections(agent: Agent, buffer: ReplayBuffer) -> dict[str, float]:
 
     Corrections ought to be valued above what they corrected.
     """
-    if agent.config.algorithm == 'bc':
+    if agent.td is None:
         return {}
     online = buffer.all_starts(origins=(1,), sources=(SOURCE_HUMAN,))
     if not online:

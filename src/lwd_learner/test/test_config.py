@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings are validated as a whole, and a refusal names section, key, value and bound."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -36,10 +36,18 @@ def test_override_replaces_single_keys_and_validates_them():
 
 def test_the_documented_defaults_are_the_defaults():
     path = Path(__file__).resolve().parents[3] / 'config/learner/default.yaml'
-    assert LearnerConfig.from_yaml(path) == LearnerConfig()
-    documented, known = yaml.safe_load(path.read_text()), asdict(LearnerConfig())
-    assert {name: set(section) for name, section in documented.items()} == {
-        name: set(section) for name, section in known.items()}
+    config = LearnerConfig.from_yaml(path)
+    assert replace(config, agent={}) == LearnerConfig()
+    assert AgentConfig.from_dict(config.agent) == AgentConfig()
+    documented = yaml.safe_load(path.read_text())
+    known = {**asdict(LearnerConfig()), 'agent': asdict(AgentConfig())}
+    assert keys(documented) == keys(known)
+
+
+def keys(section):
+    """Return the tree of names without their values."""
+    return {name: keys(value) for name, value in section.items()} if isinstance(
+        section, dict) else None
 
 
 def test_every_shipped_configuration_is_valid():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One learner state and one update: V, targets with the new V, Q, EMA, reference, policy."""
+"""One learner state and one update, whatever the algorithm: critic, reference, policy, EMA."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from typing import Any
 import torch
 from torch import nn, Tensor
 
-from lwd_core.flow import Batch, FlowMLP, Policy, ResidualFlow
-from lwd_learner.algorithms import divl, iql
+from lwd_core.flow import Batch, FlowNetwork, Policy, ResidualFlow
+from lwd_learner.algorithms import iql
 from lwd_learner.algorithms.bc import bc_loss, policy_inputs, randn_like
 from lwd_learner.algorithms.config import AgentConfig
-from lwd_learner.algorithms.critics import aggregate, Critic, ema_update
+from lwd_learner.algorithms.critics import ema_update
+from lwd_learner.algorithms.optim import adam, step
 from lwd_learner.algorithms.qam import qam_loss
-
-PHASES = ('offline', 'online')
+from lwd_learner.algorithms.recap import conditioned, drop_signs, RecapCritic
+from lwd_learner.algorithms.td import PHASES, TdCritic
 
 
 class Agent:
     """Trains a policy. A batch is what replay gathers: policy inputs at t, 'action' [B, H, d],
     'mask' and 'imitate' [B, H], 'reward' and 'discount' [B], 'next' (inputs where the window ends).
 
-    `reference` clones (`pretrain`, and in updates if it tracks); `policy` is tilted by QAM;
-    `acting` is what robots get. With algorithm 'bc' all three are the reference.
+    `reference` clones (`pretrain`, and in updates if it tracks); `policy` is what is learned: QAM
+    tilts it, the other algorithms clone, and it is the reference; `acting` is what robots get.
     """
 
     def __init__(self, config: AgentConfig | dict[str, Any], policy: Policy, seed: int = 0):
@@ -35,29 +36,28 @@ class Agent:
         self.generator = torch.Generator().manual_seed(seed)
         self.phase, self.step, self._scale = 'offline', 0, 1.0
         base, tilted = _unpack(policy)
-        self.reference: FlowMLP = base
+        self.reference: FlowNetwork = conditioned(base) if c.algorithm == 'recap' else base
         self.policy: Policy = self._policy(tilted)
         self.acting: Policy = copy.deepcopy(self.policy).eval()
-        bc = c.bc
-        self._reference_optimizer = torch.optim.AdamW(
-            self.reference.parameters(), bc.learning_rate, weight_decay=bc.weight_decay, fused=True)
-        if c.algorithm == 'bc':
-            return
-        scalar = c.value == 'expectile'
-        self.critic = Critic(self.reference, c.critic, 1 if scalar else c.divl.atoms)
-        self.target = copy.deepcopy(self.critic).eval().requires_grad_(False)
-        critic = c.critic
-        self._critic_optimizer = torch.optim.AdamW(
-            self.critic.parameters(), critic.learning_rate, weight_decay=critic.weight_decay,
-            fused=True)
-        self._actor = self.policy.tilt if isinstance(self.policy, ResidualFlow) else self.policy
-        self._policy_optimizer = torch.optim.AdamW(
-            self._actor.parameters(), c.qam.learning_rate, weight_decay=c.qam.weight_decay,
-            fused=True)
+        self._reference_optimizer = adam(
+            self.reference.parameters(), c.bc.learning_rate, c.bc.weight_decay)
+        self.td: TdCritic | None = None
+        self.recap: RecapCritic | None = None
+        if c.algorithm == 'recap':
+            self.recap = RecapCritic(self.reference, c.recap, c.critic)
+        elif not c.clones_only:
+            kind = 'expectile' if c.algorithm == 'iql' else c.value
+            self.td = TdCritic(self.reference, kind, c.critic, c.divl, c.iql)
+            self.critic, self.target = self.td.critic, self.td.target
+        if c.algorithm == 'lwd':
+            self._actor: nn.Module = (
+                self.policy.tilt if isinstance(self.policy, ResidualFlow) else self.policy)
+            self._policy_optimizer = adam(
+                self._actor.parameters(), c.qam.learning_rate, c.qam.weight_decay)
 
     def _policy(self, tilted: Policy | None) -> Policy:
         c = self.config
-        if c.algorithm == 'bc':
+        if c.algorithm != 'lwd':
             return self.reference
         if c.form == 'copy':
             return copy.deepcopy(self.reference)
@@ -70,6 +70,8 @@ class Agent:
         if phase not in PHASES:
             raise ValueError(f'phase {phase!r} is not one of {PHASES}')
         self.phase = phase
+        if self.td is not None:
+            self.td.phase = phase
 
     def anneal(self, progress: float) -> None:
         """Scale the imitation learning rate along a cosine; `progress` in [0, 1], ends at 2 %."""
@@ -83,93 +85,76 @@ class Agent:
 
     def pretrain(self, imitation: dict[str, Any]) -> dict[str, float]:
         """Take one cloning step on 'imitate'-marked steps: SFT, HG-DAgger."""
-        loss = self._clone(imitation, self.config.bc.learning_rate)
+        metrics = self._clone(imitation, self.config.bc.learning_rate)
         self.step += 1
         if self.config.form == 'copy' and self.policy is not self.reference:
             self.policy.load_state_dict(self.reference.state_dict())
         self._follow()
-        return {'bc_loss': float(loss)}
+        return metrics
 
     def update(self, batch: dict[str, Any], imitation: dict[str, Any] | None = None
                ) -> dict[str, Any]:
-        """Take one full step; 'sample_loss' [B] in the result feeds the replay's sampler."""
+        """Take one full step; 'sample_loss' [B] in the result feeds the replay's sampler.
+
+        `imitation` is the batch to clone for algorithms that choose their imitation data.
+        """
         c = self.config
         cloned = batch if imitation is None else imitation
-        if c.algorithm == 'bc':
+        if c.clones_only:
             return self.pretrain(cloned)
-        metrics = self._learn_critic(batch)
-        if c.reference == 'tracks':
-            metrics['bc_loss'] = float(
-                self._clone(cloned, c.bc.tracking_rate or c.bc.learning_rate))
-        if self.step >= c.actor_start and self.step % c.actor_every == 0:
-            metrics.update(self._learn_policy(batch))
+        rate = c.bc.tracking_rate or c.bc.learning_rate
+        if c.algorithm == 'recap':
+            metrics = self._recap_step(batch, rate)
+        elif c.algorithm == 'iql':
+            metrics = self._iql_step(batch, rate)
+        else:
+            metrics = self._td.learn(batch, self._chunk(batch))
+            if c.reference == 'tracks':
+                metrics |= self._clone(cloned, rate)
+            if self.step >= c.actor_start and self.step % c.actor_every == 0:
+                metrics |= self._learn_policy(batch)
         self.step += 1
         self._follow()
         return metrics
 
-    # -- parts of a step, in the order they run
+    # -- parts of a step
 
-    def _learn_critic(self, batch: dict[str, Any]) -> dict[str, Any]:
-        c = self.config
-        chunk, mask = self.reference.normalize_action(batch['action']), batch['mask']
-        chunk = chunk * mask[..., None]
+    @property
+    def _td(self) -> TdCritic:
+        if self.td is None:
+            raise ValueError(f"algorithm '{self.config.algorithm}' has no Q: nothing to ask")
+        return self.td
+
+    def _chunk(self, batch: Batch) -> Tensor:
+        return self.reference.normalize_action(batch['action'])
+
+    def _recap_step(self, batch: dict[str, Any], rate: float) -> dict[str, Any]:
+        assert self.recap is not None
+        metrics = self.recap.learn(batch)
+        signs = self.recap.signs(batch)
+        shown = drop_signs(signs, self.config.recap.drop, self.generator)
+        metrics['positive_share'] = float((signs > 0).float().mean())
+        return metrics | self._clone({**batch, 'advantage': shown}, rate)
+
+    def _iql_step(self, batch: dict[str, Any], rate: float) -> dict[str, Any]:
+        td, chunk = self._td, self._chunk(batch)
+        metrics = td.learn(batch, chunk)
         with torch.no_grad():
-            label = aggregate(self.target.values(self.target.encode(batch), chunk, mask),
-                              c.critic.aggregate)
-        # V first. Its gradient and Q's are taken apart so that y comes from the new V.
-        logits = self.critic.logits(self.critic.encode(batch))
-        value_loss = self._value_loss(logits, label)
-        self._step(self._critic_optimizer, value_loss, c.critic.gradient_clip)
-        next_value, tau = self.next_value(batch['next'])
-        target = divl.td_target(batch['reward'], batch['discount'], next_value)
-        q = self.critic.values(self.critic.encode(batch), chunk, mask)
-        q_loss = divl.q_loss(q, target)
-        self._step(self._critic_optimizer, q_loss, c.critic.gradient_clip)
-        ema_update(self.target, self.critic, c.critic.ema)
-        return self._critic_metrics(batch, logits.detach(), q.detach(), target, tau,
-                                    value_loss, q_loss)
+            q = td.label(batch, chunk * batch['mask'][..., None], batch['mask'])
+            v = td.report(batch)['quantile']
+        weight = iql.advantage_weights(q, v, self.config.iql)
+        metrics['weight_mean'] = float(weight.mean())
+        return metrics | self._clone(batch, rate, weight)
 
-    def _value_loss(self, logits: Tensor, label: Tensor) -> Tensor:
-        c = self.config
-        if c.value == 'divl':
-            return divl.value_loss(logits, label, c.divl)
-        online = self.phase == 'online'
-        level = c.iql.expectile_online if online else c.iql.expectile_offline
-        return iql.expectile_loss(logits[:, 0], label, level)
-
-    @torch.no_grad()
-    def next_value(self, inputs: Batch) -> tuple[Tensor, Tensor]:
-        """Return V [B] to bootstrap from, and the quantile level [B] it was read at."""
-        network = self.target if self.config.critic.ema_value else self.critic
-        network.eval()
-        logits = network.logits(network.encode(inputs))
-        self.critic.train()
-        if self.config.value == 'expectile':
-            return logits[:, 0], torch.full_like(logits[:, 0], math.nan)
-        return divl.state_value(logits, self.tau_base, self.config.divl)
-
-    def _critic_metrics(self, batch: dict[str, Any], logits: Tensor, q: Tensor, target: Tensor,
-                        tau: Tensor, value_loss: Tensor, q_loss: Tensor) -> dict[str, Any]:
-        metrics: dict[str, Any] = {
-            'value_loss': float(value_loss.detach()), 'q_loss': float(q_loss.detach()),
-            'q_mean': float(q.mean()), 'target_mean': float(target.mean()),
-            'tau': float(tau.mean()),
-            'sample_loss': ((q - target) ** 2).mean(0)}
-        if self.config.value == 'divl':
-            metrics['entropy'] = float(divl.normalized_entropy(logits.softmax(-1)).mean())
-        success = batch.get('success')
-        if success is not None:
-            for name, chosen in (('success', success > 0.5), ('failure', success < 0.5)):
-                metrics[f'q_{name}'] = float(q[:, chosen].mean()) if chosen.any() else math.nan
-        return metrics
-
-    def _clone(self, batch: dict[str, Any], rate: float) -> Tensor:
+    def _clone(self, batch: dict[str, Any], rate: float, weight: Tensor | None = None
+               ) -> dict[str, float]:
         for group in self._reference_optimizer.param_groups:
             group['lr'] = rate * self._scale
         self.reference.train()
-        loss = bc_loss(self.reference, batch, self.config.bc, generator=self.generator)
-        self._step(self._reference_optimizer, loss, self.config.qam.gradient_clip)
-        return loss.detach()
+        loss = bc_loss(self.reference, batch, self.config.bc, weight=weight,
+                       generator=self.generator)
+        norm = step(self._reference_optimizer, loss, self.config.qam.gradient_clip)
+        return {'bc_loss': float(loss.detach()), 'bc_gradient': norm}
 
     def _learn_policy(self, batch: dict[str, Any]) -> dict[str, float]:
         c = self.config
@@ -183,30 +168,10 @@ class Agent:
         loss, logged = qam_loss(
             lambda x, w: self.policy.velocity(_tile(prefix, x), x, w),
             lambda x, w: self.reference.velocity(_tile(anchor, x), x, w),
-            self._q_of(inputs), noise, c.qam, self.generator)
-        norm = self._step(self._policy_optimizer, loss, c.qam.gradient_clip)
+            self._td.gradient_target(inputs), noise, c.qam, self.generator)
+        norm = step(self._policy_optimizer, loss, c.qam.gradient_clip)
         return {'qam_loss': float(loss.detach()), 'qam_gradient': norm,
                 **{name: float(x) for name, x in logged.items()}}
-
-    def _q_of(self, inputs: Batch) -> Any:
-        """Return the normalised-chunk value whose gradient tilts the policy."""
-        network = self.target if self.config.critic.target_gradient else self.critic
-        with torch.no_grad():
-            z = network.encode(inputs)
-
-        def q(chunk: Tensor) -> Tensor:
-            mask = chunk.new_ones(chunk.shape[:2])
-            return aggregate(network.values(z, chunk, mask), self.config.critic.gradient)
-
-        return q
-
-    def _step(self, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> float:
-        optimizer.zero_grad()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(
-            [p for group in optimizer.param_groups for p in group['params']], clip)
-        optimizer.step()
-        return float(norm)
 
     def _follow(self) -> None:
         # a short memory at first, so that the EMA does not carry the initial weights along
@@ -218,22 +183,13 @@ class Agent:
     @torch.no_grad()
     def value(self, inputs: Batch) -> dict[str, Tensor]:
         """Return V's law at observations: 'probs' [B, K], 'mean', 'tau', 'quantile', 'entropy'."""
-        logits = self.target.logits(self.target.encode(inputs))
-        if self.config.value == 'expectile':
-            return {'mean': logits[:, 0], 'quantile': logits[:, 0]}
-        d = self.config.divl
-        probs = logits.softmax(-1)
-        quantile, tau = divl.state_value(logits, self.tau_base, d)
-        return {'probs': probs, 'mean': probs @ divl.support(d, probs), 'tau': tau,
-                'quantile': quantile, 'entropy': divl.normalized_entropy(probs)}
+        return (self.recap or self._td).report(inputs)
 
     @torch.no_grad()
     def q_value(self, inputs: Batch, action: Tensor) -> Tensor:
         """Return the aggregated target Q [B] of chunks `action` [B, H, d] in robot units."""
         mask = action.new_ones(action.shape[:2])
-        chunk = self.reference.normalize_action(action)
-        q = self.target.values(self.target.encode(inputs), chunk, mask)
-        return aggregate(q, self.config.critic.aggregate)
+        return self._td.label(inputs, self.reference.normalize_action(action), mask)
 
     def acting_policy(self) -> Policy:
         """Return the policy to publish."""
@@ -243,10 +199,13 @@ class Agent:
         parts: dict[str, Any] = {
             'reference': self.reference, 'acting': self.acting,
             'reference_optimizer': self._reference_optimizer}
-        if self.config.algorithm != 'bc':
-            parts |= {'policy': self._actor, 'critic': self.critic, 'target': self.target,
-                      'critic_optimizer': self._critic_optimizer,
-                      'policy_optimizer': self._policy_optimizer}
+        if self.recap is not None:
+            parts['recap'] = self.recap
+        if self.td is not None:
+            parts |= {'critic': self.critic, 'target': self.target,
+                      'critic_optimizer': self.td.optimizer}
+        if self.config.algorithm == 'lwd':
+            parts |= {'policy': self._actor, 'policy_optimizer': self._policy_optimizer}
         return parts
 
     def state_dict(self) -> dict[str, Any]:
@@ -265,7 +224,7 @@ class Agent:
         self.begin(str(state['phase']))
 
 
-def _unpack(policy: Policy) -> tuple[FlowMLP, Policy | None]:
+def _unpack(policy: Policy) -> tuple[FlowNetwork, Policy | None]:
     return (policy.base, policy) if isinstance(policy, ResidualFlow) else (policy, None)
 
 

@@ -7,16 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar
 
+from lwd_learner.algorithms import dagger, filtered_bc
 from lwd_learner.algorithms.bc import BcConfig
 from lwd_learner.algorithms.critics import CriticConfig
 from lwd_learner.algorithms.divl import DivlConfig
 from lwd_learner.algorithms.iql import IqlConfig
 from lwd_learner.algorithms.qam import QamConfig
+from lwd_learner.algorithms.recap import RecapConfig
+from lwd_learner.algorithms.td import VALUES
 
-ALGORITHMS = ('lwd', 'bc')
-VALUES = ('divl', 'expectile')
+CLONING = ('bc', 'filtered_bc', 'dagger')
+ALGORITHMS = ('lwd', *CLONING, 'recap', 'iql')
 REFERENCES = ('frozen', 'tracks')
 FORMS = ('copy', 'residual')
+# what an algorithm's definition says may be cloned; the others take `selection`
+SELECTIONS = {'filtered_bc': filtered_bc.SELECTION, 'dagger': dagger.SELECTION, 'recap': 'all',
+              'iql': 'all'}
 T = TypeVar('T')
 
 
@@ -24,10 +30,10 @@ T = TypeVar('T')
 class AgentConfig:
     """What an Agent does; defaults are the paper's."""
 
-    algorithm: str = 'lwd'  # 'bc': imitation only (SFT, HG-DAgger by its data)
+    algorithm: str = 'lwd'  # 'bc' clones what `selection` says; or a peer by its name
     value: str = 'divl'  # 'expectile': the scalar ablation
     reference: str = 'frozen'  # 'tracks': the reference keeps cloning the imitation data
-    selection: str = 'successes_and_corrections'  # imitation data (dagger.imitation_ticks)
+    selection: str = dagger.SELECTION  # imitation data (dagger.imitation_ticks)
     form: str = 'copy'  # 'residual': policy = reference + tilt, so it follows a tracked reference
     tilt_hidden: int = 256
     tilt_layers: int = 2
@@ -40,14 +46,26 @@ class AgentConfig:
     iql: IqlConfig = field(default_factory=IqlConfig)
     qam: QamConfig = field(default_factory=QamConfig)
     bc: BcConfig = field(default_factory=BcConfig)
+    recap: RecapConfig = field(default_factory=RecapConfig)
 
     def __post_init__(self) -> None:
         for name, known in (('algorithm', ALGORITHMS), ('value', VALUES),
-                            ('reference', REFERENCES), ('form', FORMS)):
+                            ('reference', REFERENCES), ('form', FORMS),
+                            ('selection', dagger.SELECTIONS)):
             if getattr(self, name) not in known:
                 raise ValueError(f'agent: {name} = {getattr(self, name)!r} is not one of {known}')
         if self.actor_every < 1 or self.actor_batch < 0 or not 0 <= self.acting_ema <= 1:
             raise ValueError('agent: actor_every >= 1, actor_batch >= 0, acting_ema in [0, 1]')
+
+    @property
+    def clones_only(self) -> bool:
+        """Say whether nothing but imitation is learned."""
+        return self.algorithm in CLONING
+
+    @property
+    def imitation(self) -> str:
+        """Return which data the algorithm clones (a selection of dagger.imitation_ticks)."""
+        return SELECTIONS.get(self.algorithm, self.selection)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> AgentConfig:

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import nn, Tensor
 
-from lwd_core.flow import Batch, FlowMLP
+from lwd_core.flow import Batch, FlowNetwork
 
 CHUNKS = ('attention', 'flat')
 AGGREGATES = ('min', 'mean')
@@ -77,44 +77,52 @@ class ChunkPool(nn.Module):
         return (scores.softmax(1).transpose(1, 2) @ tokens).flatten(1)
 
 
-class Critic(nn.Module):
-    """Twin Q and V over one encoder; actions enter normalised, observations in robot units."""
+class ObservationNet(nn.Module):
+    """Observations in robot units to a readout feature, with an encoder of its own."""
 
-    def __init__(self, policy: FlowMLP, config: CriticConfig, atoms: int):
-        """Take input sizes and normalisation from `policy`; `atoms` = 1 makes V a scalar."""
+    def __init__(self, policy: FlowNetwork, width: int, noise: float = 0.0):
+        """Take input sizes and normalisation from `policy`; `noise` as CriticConfig.input_noise."""
         super().__init__()
-        self.config = config
         self.shape = dict(policy.config())
-        self._clip = float(self.shape['input_clip'])
+        self._clip, self._noise = float(self.shape['input_clip']), noise
         self.inputs = [name for name in ('joints', 'state', 'features')
                        if self.shape.get('joint_dim' if name == 'joints' else _size(name))]
         for name in self.inputs:
             self.register_buffer(f'{name}_mean', getattr(policy, f'{name}_mean').clone(), False)
             self.register_buffer(f'{name}_std', getattr(policy, f'{name}_std').clone(), False)
-        width, horizon, dim = config.hidden, int(self.shape['horizon']), int(
-            self.shape['action_dim'])
         size = sum(len(getattr(self, f'{name}_mean')) for name in self.inputs)
         size += int(self.shape['instruction_dim'])
         self.encoder = nn.Sequential(nn.Linear(size, width), nn.LayerNorm(width), nn.SiLU())
-        self.pool = (ChunkPool(horizon, dim, config.token, config.queries)
-                     if config.chunk == 'attention' else None)
-        chunk = self.pool.size if self.pool else horizon * dim
-        self.value = mlp(width, width, config.layers, atoms, config.dropout)
-        self.q = nn.ModuleList(mlp(width + chunk, width, config.layers, 1, config.dropout)
-                               for _ in range(config.ensemble))
 
     def encode(self, batch: Batch) -> Tensor:
         """Return the readout feature z [B, hidden]."""
         parts = []
         for name in self.inputs:
             x = (batch[name] - getattr(self, f'{name}_mean')) / getattr(self, f'{name}_std')
-            if self.training and self.config.input_noise > 0 and name != 'features':
-                x = x + self.config.input_noise * torch.randn_like(x)
+            if self.training and self._noise > 0 and name != 'features':
+                x = x + self._noise * torch.randn_like(x)
             parts.append(x.clamp(-self._clip, self._clip))
         if self.shape['instruction_dim']:
             parts.append(batch['instruction'] * math.sqrt(self.shape['instruction_dim']) / 2)
         z: Tensor = self.encoder(torch.cat(parts, -1))
         return z
+
+
+class Critic(ObservationNet):
+    """Q heads and V over one encoder; actions enter normalised, observations in robot units."""
+
+    def __init__(self, policy: FlowNetwork, config: CriticConfig, atoms: int):
+        """Take input sizes and normalisation from `policy`; `atoms` = 1 makes V a scalar."""
+        super().__init__(policy, config.hidden, config.input_noise)
+        self.config = config
+        width, horizon, dim = config.hidden, int(self.shape['horizon']), int(
+            self.shape['action_dim'])
+        self.pool = (ChunkPool(horizon, dim, config.token, config.queries)
+                     if config.chunk == 'attention' else None)
+        chunk = self.pool.size if self.pool else horizon * dim
+        self.value = mlp(width, width, config.layers, atoms, config.dropout)
+        self.q = nn.ModuleList(mlp(width + chunk, width, config.layers, 1, config.dropout)
+                               for _ in range(config.ensemble))
 
     def logits(self, z: Tensor) -> Tensor:
         """Return V's logits [B, K] (or a scalar [B, 1])."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-SOURCE_HUMAN = 2  # = ExecutedAction.SOURCE_HUMAN
+SOURCE_POLICY, SOURCE_HUMAN = 1, 2  # = ExecutedAction.SOURCE_*
+SELECTION = 'successes_and_corrections'  # HG-DAgger's
 SELECTIONS = ('all', 'successes', 'corrections', 'successes_and_corrections')
 Bools = npt.NDArray[np.bool_]
 
 
 def imitation_ticks(source: npt.NDArray[np.uint8], success: bool,
-                    selection: str = 'successes_and_corrections') -> Bools:
+                    selection: str = SELECTION) -> Bools:
     """Say for each tick of an episode whether it may be imitated: bool [T].
 
     `all`: every tick; `successes`: every tick of a success; `corrections`: what a person did, but

@@ -21,6 +21,7 @@ from torch import Tensor
 Field = Callable[[Tensor, Tensor], Tensor]  # (x [B, ...], w [B]) -> dx/dw [B, ...]
 PATHS = ('policy', 'reference')
 ROBUST = ('none', 'drop', 'clip')
+PRECISIONS = ('float32', 'bfloat16')
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,18 @@ class QamConfig:
     robust_share: float = 0.1  # 'drop': leave out this share of the worst samples
     robust_norm: float = 1.0  # 'clip': bound on |g_1| per sample, in multiples of the median
     action_clip: float = 5.0  # normalised actions are clipped to this before Q sees them
+    padded_dims: int = 0  # last action dimensions that mean nothing: no adjoint, no loss there
+    precision: str = 'float32'  # of the networks; states, adjoints and residuals stay float32
 
     def __post_init__(self) -> None:
-        if self.path_source not in PATHS:
-            raise ValueError(f'QAM path_source {self.path_source!r} is not one of {PATHS}')
-        if self.robust not in ROBUST:
-            raise ValueError(f'QAM robust {self.robust!r} is not one of {ROBUST}')
+        for name, known in (('path_source', PATHS), ('robust', ROBUST),
+                            ('precision', PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f'QAM {name} {getattr(self, name)!r} is not one of {known}')
         if self.steps < 2 or self.beta < 0 or not 0 <= self.robust_share < 1:
             raise ValueError('QAM: steps >= 2, beta >= 0, 0 <= robust_share < 1 are needed')
+        if self.padded_dims < 0:
+            raise ValueError(f'QAM padded_dims = {self.padded_dims} must be >= 0')
 
 
 @dataclass(frozen=True)
@@ -73,13 +78,18 @@ def rollout(path: Field, reference: Field, noise: Tensor, steps: int,
         w = i * h
         time = x.new_full((x.shape[0],), w)
         if i < steps - 1:
-            drift = 2 * path(x, time) - x / (w + h)
-            eps = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-            x = x + h * drift + (h * float(variance(w, h))) ** 0.5 * eps
+            x = sde_step(x, path(x, time), w, h, generator)
         else:
             x = x + h * reference(x, time)
         states.append(x)
     return Paths(torch.stack(states), h)
+
+
+def sde_step(x: Tensor, velocity: Tensor, w: float, h: float,
+             generator: torch.Generator | None) -> Tensor:
+    """Return x at w + h: drift 2 f - x / (w + h), noise of the grid's variance."""
+    eps = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+    return x + h * (2 * velocity - x / (w + h)) + (h * float(variance(w, h))) ** 0.5 * eps
 
 
 def lean_adjoint(reference: Field, paths: Paths, terminal: Tensor) -> Tensor:
@@ -101,12 +111,24 @@ def lean_adjoint(reference: Field, paths: Paths, terminal: Tensor) -> Tensor:
 
 
 def terminal_adjoint(q: Callable[[Tensor], Tensor], action: Tensor, config: QamConfig) -> Tensor:
-    """Return g_1 = -beta grad_a Q at the clipped normalised `action` [B, ...]; 0 where clipped."""
+    """Return g_1 = -beta grad_a Q at the clipped normalised `action` [B, ..., d].
+
+    It is 0 where the action is clipped, and on padded dimensions.
+    """
     action = action.detach().requires_grad_(True)
     with torch.enable_grad():
         value = q(action.clamp(-config.action_clip, config.action_clip)).sum()
     gradient, = torch.autograd.grad(value, action)
-    return robust_clip(-config.beta * gradient, config)
+    return robust_clip(drop_padding(-config.beta * gradient, config), config)
+
+
+def drop_padding(x: Tensor, config: QamConfig) -> Tensor:
+    """Set the last `padded_dims` of `x` [..., d] to zero."""
+    if not config.padded_dims:
+        return x
+    valid = torch.ones_like(x[..., :1]).expand(x.shape).clone()
+    valid[..., -config.padded_dims:] = 0
+    return x * valid
 
 
 def robust_clip(g: Tensor, config: QamConfig) -> Tensor:
@@ -124,6 +146,18 @@ def target_field(reference: Tensor, g: Tensor, w: Tensor | float, h: float) -> T
     return reference - variance(w, h) * g / 2
 
 
+def residuals(velocity: Tensor, anchor: Tensor, g: Tensor, h: float) -> Tensor:
+    """Return 2 (f - f_ref)/sigma + sigma g for fields and adjoints [N, B, ...]; differentiable."""
+    w = torch.arange(len(g), dtype=g.dtype, device=g.device) * h
+    sigma = torch.as_tensor(variance(w, h)).sqrt().view(-1, *[1] * (g.ndim - 1))
+    return 2 * (velocity - anchor) / sigma + sigma * g.detach()
+
+
+def squared(residual: Tensor) -> Tensor:
+    """Sum the squares of residuals [N, B, ...] over steps and dimensions: one per sample [B]."""
+    return (residual ** 2).flatten(2).sum((0, 2))
+
+
 def matching_errors(policy: Field, reference: Field, paths: Paths, g: Tensor) -> Tensor:
     """Return |2 (f - f_ref)/sigma + sigma g|^2 summed over steps, one per sample [B].
 
@@ -134,10 +168,7 @@ def matching_errors(policy: Field, reference: Field, paths: Paths, g: Tensor) ->
     w = (torch.arange(steps, dtype=g.dtype, device=g.device) * paths.h).repeat_interleave(batch)
     with torch.no_grad():
         anchor = reference(x, w)
-    shape = (-1, *[1] * (g.ndim - 2))
-    sigma = torch.as_tensor(variance(w, paths.h)).sqrt().view(shape)
-    residual = 2 * (policy(x, w) - anchor) / sigma + sigma * g.detach().flatten(0, 1)
-    return (residual ** 2).flatten(1).sum(1).view(steps, batch).sum(0)
+    return squared(residuals(policy(x, w).view(g.shape), anchor.view(g.shape), g, paths.h))
 
 
 def robust_mean(errors: Tensor, config: QamConfig) -> Tensor:
@@ -156,10 +187,11 @@ def qam_loss(policy: Field, reference: Field, q: Callable[[Tensor], Tensor], noi
     `policy` and `reference` are velocity fields with the prefix bound; `q` maps normalised chunks
     [B, H, d] to values [B].
     """
+    policy, reference = (_cast(field, config, noise) for field in (policy, reference))
     path = policy if config.path_source == 'policy' else reference
     paths = rollout(path, reference, noise, config.steps, generator)
     terminal = terminal_adjoint(q, paths.x[-1], config)
-    g = lean_adjoint(reference, paths, terminal)
+    g = drop_padding(lean_adjoint(reference, paths, terminal), config)
     # summed over dimensions as in the paper; scaled by their number so that the step size and
     # the clip mean the same for any chunk
     errors = matching_errors(policy, reference, paths, g) / noise[0].numel()
@@ -167,3 +199,15 @@ def qam_loss(policy: Field, reference: Field, q: Callable[[Tensor], Tensor], noi
                'adjoint_max': g.flatten(2).norm(dim=2).max(),
                'qam_error_median': errors.detach().median()}
     return robust_mean(errors, config), metrics
+
+
+def _cast(field: Field, config: QamConfig, like: Tensor) -> Field:
+    """Evaluate a field's network in the configured precision; what it returns is as `like`."""
+    if config.precision == 'float32':
+        return field
+
+    def cast(x: Tensor, w: Tensor) -> Tensor:
+        with torch.autocast(like.device.type, torch.bfloat16):
+            return field(x, w).to(like.dtype)
+
+    return cast
