@@ -10,16 +10,19 @@ is driven by one caller:
     withdraw(tick)          the request made at `tick` came to nothing
     action(tick)            what to execute, or no action and the reason
 
-Row i of a chunk computed from the observation of tick t is the action of tick t + i.
+Row i of a chunk computed from the observation of tick t is the action of tick t + i. The schedulers
+to choose from are built by `lwd_core.chunks.config.make_scheduler`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lwd_core.chunks.continuation import Continuation
 
 Actions = NDArray[np.float32]
 
@@ -47,15 +50,14 @@ class Chunk:
 class ChunkRequest:
     """A chunk is wanted from the observation of `tick`.
 
-    `remaining` [<= H, d] is what the current chunk holds from `tick` on and `delay` the number of
-    its rows that will be executed before the new chunk can arrive: what blending and real-time
-    chunking condition on. Empty and 0 without a current chunk.
+    `continuation` is what it has to agree with and `running` the chunk that comes from; None and 0
+    where it starts afresh.
     """
 
     tick: int
     epoch: int
-    remaining: Actions
-    delay: int = 0
+    continuation: Continuation | None = None
+    running: int = 0
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,12 @@ class Synchronous:
     when it arrives, at the row that belongs to that tick: the rows before are skipped, not delayed,
     and `execute_steps` counts from there.
     With `overrun` the rows beyond `execute_steps` are executed while the next chunk is late (a
-    robot that cannot wait); without it a tick has no action until the chunk is there (lockstep).
+    robot that cannot wait). Without it (lockstep) a tick has no action until the chunk is there,
+    and a chunk that comes early waits for `lookahead` ticks: what is executed does not depend on
+    how fast inference was.
+
+    The other schedulers derive from this one and change when a chunk is due, what it has to
+    continue, and how it takes over.
     """
 
     def __init__(self, execute_steps: int = 8, lookahead: int = 0, overrun: bool = False) -> None:
@@ -139,15 +146,13 @@ class Synchronous:
 
     def request(self, tick: int) -> ChunkRequest | None:
         """Return a request when the current chunk is within `lookahead` of being used up."""
-        if self._pending is not None:
-            return None
-        if self._chunk is not None and tick < self._end(self._chunk) - self.lookahead:
+        chunk = self._chunk
+        if self._pending is not None or (chunk is not None and not self._due(chunk, tick)):
             return None
         self._pending = tick
-        if self._chunk is None:
-            return ChunkRequest(tick, self._epoch, np.zeros((0, 0), np.float32))
-        remaining = self._chunk.actions[max(0, tick - self._chunk.tick):]
-        return ChunkRequest(tick, self._epoch, remaining, self.lookahead)
+        continuation = None if chunk is None else self._continuation(chunk, tick)
+        running = 0 if chunk is None or continuation is None else chunk.chunk_id
+        return ChunkRequest(tick, self._epoch, continuation, running)
 
     def receive(self, chunk: Chunk, tick: int) -> Receipt:
         """Switch to `chunk` at the row of `tick`, unless it is of another epoch or too late."""
@@ -156,14 +161,16 @@ class Synchronous:
         if chunk.tick != self._pending:
             return Receipt(False, reason=f'planned at tick {chunk.tick}, asked for was '
                                          f'{self._pending}')
-        self._pending = None
         # A tick that had its action already is over, however early the chunk came: what is
         # executed then does not depend on when exactly within a tick it arrived.
-        delay = max(tick, self._executed + 1) - chunk.tick
-        if delay >= chunk.horizon:
-            return Receipt(False, delay, f'arrived {delay} ticks late, horizon {chunk.horizon}')
-        self._chunk, self._start, self.delay = chunk, delay, delay
-        return Receipt(True, delay)
+        self.delay = max(tick, self._executed + 1) - chunk.tick
+        start = self.delay if self.overrun or self._chunk is None else (
+            max(self.delay, self.lookahead))
+        self._pending = None
+        if start >= chunk.horizon:
+            return Receipt(False, start, f'arrived {start} ticks late, horizon {chunk.horizon}')
+        self._chunk, self._start = self._joined(chunk, start), start
+        return Receipt(True, start)
 
     def withdraw(self, tick: int) -> None:
         """Forget the request made at `tick`."""
@@ -184,6 +191,26 @@ class Synchronous:
         self._executed = tick
         return Decision(chunk.actions[index], chunk.chunk_id, index)
 
+    # -- what the other schedulers change
+
+    def _due(self, chunk: Chunk, tick: int) -> bool:
+        """Tell whether the chunk after `chunk` is to be planned at `tick`."""
+        return tick >= self._end(chunk) - self.lookahead
+
     def _end(self, chunk: Chunk) -> int:
         """Return the first tick that the chunk is not meant for."""
         return chunk.tick + min(self._start + self.execute_steps, chunk.horizon)
+
+    def _continuation(self, chunk: Chunk, tick: int) -> Continuation | None:
+        """Return what a chunk planned at `tick` while `chunk` runs has to agree with."""
+        return None
+
+    def _joined(self, chunk: Chunk, start: int) -> Chunk:
+        """Return `chunk` as it is executed, its rows before `start` those of the running one."""
+        running = self._chunk
+        if running is None:
+            return chunk
+        before = running.actions[chunk.tick - running.tick:][:start]
+        if not len(before):
+            return chunk
+        return replace(chunk, actions=np.concatenate((before, chunk.actions[len(before):])))

@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-from hypothesis import given, settings
-from hypothesis import strategies as st
 import numpy as np
 import pytest
 
@@ -136,15 +134,6 @@ def test_only_one_request_at_a_time_and_a_withdrawn_one_is_repeated():
     assert scheduler.request(2).tick == 2
 
 
-def test_a_request_carries_what_is_left_of_the_current_chunk():
-    scheduler = Synchronous(8, lookahead=3)
-    assert scheduler.request(0).remaining.size == 0
-    scheduler.receive(chunk(0), 0)
-    request = scheduler.request(5)
-    assert request.delay == 3
-    assert request.remaining[:, 0].tolist() == list(range(5, HORIZON))
-
-
 def test_the_delay_is_measured_in_ticks():
     scheduler = Synchronous(8, overrun=True)
     scheduler.request(10)
@@ -165,35 +154,3 @@ def test_a_chunk_shorter_than_execute_steps_is_executed_to_its_end():
 def test_impossible_settings_are_refused_with_the_bound(steps, lookahead):
     with pytest.raises(ValueError, match='must be'):
         Synchronous(steps, lookahead)
-
-
-EVENTS = st.lists(st.tuples(st.sampled_from(['tick', 'skip', 'arrive', 'mode', 'lose']),
-                            st.integers(0, 3)), max_size=200)
-
-
-@settings(max_examples=200, deadline=None)
-@given(EVENTS, st.integers(1, 16), st.booleans())
-def test_whatever_happens_an_action_belongs_to_its_tick_and_epoch_and_runs_once(
-        events, steps, overrun):
-    scheduler = Synchronous(steps, overrun=overrun)
-    tick, epoch, mode_tick, flying, done = 0, 0, 0, [], []
-    for kind, amount in events:
-        if kind in ('tick', 'skip'):
-            tick += 1 if kind == 'tick' else 1 + 7 * amount
-            request = scheduler.request(tick)
-            if request is not None:
-                flying.append(chunk(tick, request.epoch, len(done) + len(flying) + 1))
-            decision = scheduler.action(tick)
-            if decision.action is not None:
-                done.append(tick)
-                assert decision.action[0] == tick
-                assert tick - decision.index >= mode_tick
-        elif kind == 'arrive' and flying:
-            scheduler.receive(flying.pop(amount % len(flying)), tick)
-        elif kind == 'mode':
-            epoch, mode_tick = epoch + 1, tick + 1
-            tick += 1
-            scheduler.reset(epoch)
-        elif kind == 'lose':
-            scheduler.withdraw(scheduler.pending)
-    assert len(done) == len(set(done))

@@ -16,6 +16,7 @@ from lwd_core.checkpoint import (
     CheckpointRef,
     load_checkpoint,
 )
+from lwd_core.chunks.continuation import Continuation, TRAINED
 from lwd_core.observation import Observation, ObservationSpec
 from lwd_core.robot import RobotSpec, SpecError
 from lwd_core.store import open_store, StoreError
@@ -24,8 +25,14 @@ from lwd_core.store import open_store, StoreError
 class Acting(Protocol):
     """A policy as the worker uses it."""
 
-    def act(self, observation: Observation, seed: int) -> NDArray[np.float32]:
-        """Return the chunk [H, d] in robot units; deterministic."""
+    def act(self, observation: Observation, seed: int,
+            *continuation: Continuation) -> NDArray[np.float32]:
+        """Return the chunk [H, d] in robot units; deterministic.
+
+        A policy that can continue a running chunk says so in `continues`, a tuple of the kinds in
+        lwd_core.chunks.continuation, and takes one as its third argument. One that sets
+        `seconds` after acting (by section: encode, sample) has them in the cadence report.
+        """
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class LoadRequest:
     flow_steps: int = 10
     min_horizon: int = 1
     observation: str = 'any'  # or the mode the policy must have
+    continuation: str = ''  # kind of continuation that the scheduler needs
 
 
 @dataclass(frozen=True)
@@ -70,13 +78,24 @@ def load(request: LoadRequest) -> Loaded:
         raise CheckpointError(f'observes {spec.mode}, this robot runs with observation '
                               f'{request.observation}')
     policy = _build(contents, request)
+    require_continuation(policy, request.continuation)
     horizon = int(contents.config['horizon'])
     if horizon < request.min_horizon:
         raise CheckpointError(f'chunk length is {horizon}, must be at least execute_steps, '
                               f'which is {request.min_horizon}')
-    warm(policy, spec, request.robot, horizon)
+    warm(policy, spec, request.robot, horizon, request.continuation)
     return Loaded(policy, str(contents.manifest['digest']), contents.step, horizon, spec.mode,
                   spec.cameras, spec.image_size, 'torch', time.perf_counter() - started)
+
+
+def require_continuation(policy: Acting, kind: str) -> None:
+    """Refuse a policy that cannot continue chunks as the scheduler needs."""
+    offered = getattr(policy, 'continues', ())
+    if kind and kind not in offered:
+        raise CheckpointError(
+            'was not trained to continue a running chunk (max_delay is 0): use scheduler rtc, or '
+            'train with max_delay' if kind == TRAINED and offered else
+            f'offers no {kind} continuation: use scheduler synchronous or overlapped')
 
 
 def observation_spec(config: dict[str, Any], robot: RobotSpec) -> ObservationSpec:
@@ -99,11 +118,12 @@ def blank_observation(spec: ObservationSpec, robot: RobotSpec) -> Observation:
     return Observation(0, np.array(robot.home, np.float32), images, state, 'warm up', {})
 
 
-def warm(policy: Acting, spec: ObservationSpec, robot: RobotSpec, horizon: int) -> None:
+def warm(policy: Acting, spec: ObservationSpec, robot: RobotSpec, horizon: int,
+         continuation: str = '') -> None:
     """Act twice on a blank observation; refuse wrong shapes, NaN and chunks that differ."""
     observation = blank_observation(spec, robot)
     try:
-        first, second = (policy.act(observation, seed=1) for _ in range(2))
+        first, second = (_act(policy, observation, continuation) for _ in range(2))
     except (ValueError, RuntimeError, KeyError) as error:
         raise CheckpointError(f'warm-up failed: {error}') from error
     wanted = (horizon, robot.action_dim)
@@ -113,6 +133,13 @@ def warm(policy: Acting, spec: ObservationSpec, robot: RobotSpec, horizon: int) 
         raise CheckpointError('warm-up gave a chunk that is not finite')
     if not np.array_equal(first, second):
         raise CheckpointError('warm-up gave two chunks for one observation and seed')
+
+
+def _act(policy: Acting, observation: Observation, continuation: str) -> NDArray[np.float32]:
+    chunk = policy.act(observation, 1)
+    if not continuation or len(chunk) < 2:
+        return chunk
+    return policy.act(observation, 1, Continuation(chunk[1:], 1, continuation))
 
 
 def _read(request: LoadRequest) -> CheckpointContents:

@@ -9,11 +9,11 @@ come from different threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 import time
 
-from lwd_core.chunking import Actions, Chunk, ChunkScheduler
+from lwd_core.chunking import Actions, Chunk, ChunkRequest, ChunkScheduler
 from lwd_core.observation import Observation, ObservationAssembler, ObservationError
 from lwd_policy_node.cadence import Cadence
 from lwd_policy_node.planning import chunk_seed, ChunkReport, Outputs, Planned, Situation
@@ -26,7 +26,7 @@ class _Now:
     stamp_ns: int = -1
     received: float = 0.0
     answered: bool = True
-    deferred: bool = False
+    deferred: bool = False  # waits for the samples stamped with it
     reason: str = ''
 
 
@@ -39,17 +39,19 @@ class ControlLoop:
     outputs: Outputs
     join_wait: float = 0.0  # s of wall time a tick waits for the samples stamped with it
     awaited: tuple[str, ...] = ()  # the sources that sample at every tick
-    shadow: bool = False
+    shadow: bool = False  # plan also while a person drives
     wall: Callable[[], float] = time.perf_counter
-    # The clock that lateness is told by where it is not the wall's: a simulation in lockstep waits,
-    # so that a tick answered slowly is not late, and one that it stepped past is.
-    simulated_ns: Callable[[], int] | None = None
+    # The clock that lateness is told by: the robot's. A simulation in lockstep waits, so that a
+    # tick answered slowly is not late, and one that it stepped past is. None: since `on_tick`.
+    now_ns: Callable[[], int] | None = None
     assembler: ObservationAssembler | None = None
+    decode: bool = True  # False: images stay as they came, for whoever computes to decode
     situation: Situation = field(default_factory=Situation)
     cadence: Cadence = field(default_factory=Cadence)
     ticks: int = 0
     late_ticks: int = 0
     starved_ticks: int = 0
+    starving: str = ''  # why the newest tick had no action; '' if it had one
 
     def __post_init__(self) -> None:
         self._now = _Now()
@@ -66,9 +68,10 @@ class ControlLoop:
         situation.policy_drives, situation.human_drives = policy, human
         situation.epoch, situation.mode_stamp_ns = epoch, stamp_ns
         self.scheduler.reset(epoch)
-        self._planned = None
+        self._planned, self.starving = None, ''
+        self.cadence.pause()
         if not policy:
-            self._now.answered = True
+            self._now.answered, self._now.deferred = True, False
             return
         # The arbiter may have handed over during the newest tick: answer that one already, unless
         # it had an answer before.
@@ -79,7 +82,7 @@ class ControlLoop:
     def scene_was_reset(self) -> None:
         """The scene is another one: samples up to the newest tick show the one before."""
         self._fresh_after_ns = self._now.stamp_ns
-        self._now.answered = True
+        self._now.answered, self._now.deferred = True, False
         self._forget()
 
     def set_assembler(self, assembler: ObservationAssembler | None) -> None:
@@ -101,31 +104,36 @@ class ControlLoop:
 
     # -- the loop
 
-    def on_tick(self, stamp_ns: int, missed: int = 0) -> None:
-        """Take the next control tick."""
-        self._close_tick(missed)
-        # A clock message may come after the mode change that made its tick another driver's.
-        ours = self.active and self._is_ours(stamp_ns)
-        self._now = _Now(stamp_ns, self.wall(), answered=not ours)
-        if ours:
-            self.ticks += 1
-            self.cadence.tick(self._now.received)
-            self._now.deferred = self.join_wait > 0 and not self._complete()
-            if not self._now.deferred:
-                self._step()
-        elif self.shadow and self.situation.human_drives and self.ready:
-            self._plan()
-
     @property
     def ready(self) -> bool:
         """Tell whether a policy could act."""
         return bool(self.situation.gate_open and self.situation.digest
-                    and self.assembler is not None)
+                    and self.situation.instruction and self.assembler is not None)
 
     @property
     def active(self) -> bool:
         """Tell whether ticks are to be answered."""
-        return self.ready and self.situation.policy_drives and bool(self.situation.instruction)
+        return self.ready and self.situation.policy_drives
+
+    @property
+    def shadowing(self) -> bool:
+        """Tell whether chunks are planned to be compared with what a person does."""
+        return self.shadow and self.ready and self.situation.human_drives
+
+    def on_tick(self, stamp_ns: int, missed: int = 0) -> None:
+        """Take the next control tick."""
+        self._close_tick(missed)
+        # A clock message may come after the mode change that made its tick another driver's.
+        mine = self._is_ours(stamp_ns)
+        ours = mine and self.active
+        self._now = _Now(stamp_ns, self.wall(), answered=not ours)
+        if ours:
+            self.ticks += 1
+            self.cadence.tick(self._now.received, stamp_ns)
+        if ours or (mine and self.shadowing):
+            self._now.deferred = self.join_wait > 0 and not self._complete()
+            if not self._now.deferred:
+                self._step()
 
     def on_sample(self) -> None:
         """A sample was added to the assembler: a deferred tick may be complete now."""
@@ -137,7 +145,8 @@ class ControlLoop:
         if self._now.deferred and self.wall() - self._now.received >= self.join_wait:
             self._undefer()
 
-    def on_chunk(self, chunk_id: int, actions: Actions, inference: float) -> None:
+    def on_chunk(self, chunk_id: int, actions: Actions, inference: float,
+                 sections: Mapping[str, float] | None = None) -> None:
         """Take a chunk from the worker; publish the newest tick's action if it waited for it."""
         planned = self._planned
         if planned is None or planned.chunk_id != chunk_id:
@@ -147,16 +156,18 @@ class ControlLoop:
         latency = self.wall() - planned.requested
         chunk = Chunk(chunk_id, planned.epoch, planned.index, actions)
         receipt = self.scheduler.receive(chunk, self._index())
-        self.cadence.chunk(latency, inference)
-        if receipt.accepted:
-            self.cadence.delay(receipt.delay)
-        else:
+        if not planned.shadow:
+            self.cadence.chunk(latency, inference, sections or {})
+        if not receipt.accepted:
             self.cadence.refused_chunks += 1
             self._now.reason = receipt.reason
+        elif not planned.shadow:
+            self.cadence.delay(receipt.delay)
         if not self._now.answered and not self._now.deferred:
             self._step()
         # After the command: the record can wait, the robot cannot.
-        self.outputs.chunk(ChunkReport(planned, actions, latency, inference, receipt.delay))
+        self.outputs.chunk(ChunkReport(
+            planned, actions, latency, inference, receipt.delay, receipt.accepted))
 
     def on_failed(self, chunk_id: int, reason: str) -> None:
         """The worker could not compute the chunk; the next tick asks again."""
@@ -195,15 +206,18 @@ class ControlLoop:
 
     def _undefer(self) -> None:
         self._now.deferred = False
-        if not self._now.answered:
-            self._step()
+        self._step()
 
     def _step(self) -> None:
-        """Plan if the scheduler wants it, then publish the newest tick's action if there is one."""
-        if not self.active:
-            return
-        self._plan()
-        if self._now.answered:  # a backend that replies at once was faster
+        """Answer the newest tick, then plan if the scheduler wants it; the robot comes first."""
+        self._answer()
+        if self.active or self.shadowing:
+            self._plan()
+        self._answer()  # a backend that replies at once
+
+    def _answer(self) -> None:
+        """Publish the newest tick's action, if it has none yet and there is one."""
+        if self._now.answered or not self.active:
             return
         decision = self.scheduler.action(self._index())
         if decision.action is None:
@@ -211,46 +225,59 @@ class ControlLoop:
             return
         started = self.wall()
         self.outputs.command(self._now.stamp_ns, self.situation.epoch, decision)
-        self._answered(started)
-
-    def _answered(self, started: float) -> None:
         ended = self.wall()
-        self._now.answered = True
+        self._now.answered, self.starving = True, ''
         self._published_ns = self._now.stamp_ns
         self.cadence.published += 1
         self.cadence.add('publish', ended - started)
-        if self.simulated_ns is None:
+        self._judge_lateness(ended)
+
+    def _judge_lateness(self, ended: float) -> None:
+        if self.now_ns is None:
             lateness = ended - self._now.received
         else:
-            lateness = (self.simulated_ns() - self._now.stamp_ns) / 1e9
+            lateness = (self.now_ns() - self._now.stamp_ns) / 1e9
         self.cadence.add('lateness', lateness)
         if lateness > self.period_ns / 2e9:
             self.late_ticks += 1
             self.cadence.late += 1
 
     def _plan(self) -> None:
-        index = self._index()
-        request = self.scheduler.request(index)
+        request = self.scheduler.request(self._index())
         if request is None:
             return
         started = self.wall()
         try:
             observation = self._observe()
         except ObservationError as error:
-            self.scheduler.withdraw(index)
+            self.scheduler.withdraw(request.tick)
             self._now.reason = str(error)
             return
-        self.cadence.add('assemble', self.wall() - started)
-        chunk_id, self._next_chunk = self._next_chunk, self._next_chunk + 1
-        self._planned = Planned(
-            chunk_id, request.epoch, index, self._now.stamp_ns, observation.sources,
-            self.situation.digest, chunk_seed(self.situation.episode_id, chunk_id), started,
-            shadow=not self.situation.policy_drives)
+        shadow = not self.situation.policy_drives
+        if not shadow:
+            self.cadence.add('assemble', self.wall() - started)
+        self._planned = self._planned_for(request, observation, started, shadow)
         self.outputs.infer(self._planned, observation)
 
+    def _planned_for(self, request: ChunkRequest, observation: Observation, started: float,
+                     shadow: bool) -> Planned:
+        chunk_id, self._next_chunk = self._next_chunk, self._next_chunk + 1
+        return Planned(
+            chunk_id, request.epoch, request.tick, self._now.stamp_ns, observation.sources,
+            self.situation.digest, chunk_seed(self.situation.episode_id, chunk_id), started,
+            shadow, request.continuation, request.running)
+
     def _observe(self) -> Observation:
+        """Join the observation; refuse samples that show the time before the mode change."""
         assert self.assembler is not None
-        return self.assembler.at(self._now.stamp_ns, self.situation.instruction)
+        observation = self.assembler.at(self._now.stamp_ns, self.situation.instruction)
+        oldest = max(self.situation.mode_stamp_ns, self._fresh_after_ns + 1)
+        for source, stamp in observation.sources.items():
+            if stamp < oldest:
+                raise ObservationError(
+                    f'{source}: newest sample is of {stamp / 1e9:.3f} s, before the change of mode '
+                    f'or scene at {oldest / 1e9:.3f} s')
+        return observation
 
     def _close_tick(self, missed: int) -> None:
         """Count the tick that ends, and those that passed unseen, if they were not answered."""
@@ -259,5 +286,6 @@ class ControlLoop:
         self.cadence.missed += missed
         if not self._now.answered:
             self.starved_ticks += 1
-            self.cadence.starve(self._now.reason or 'no action')
+            self.starving = self._now.reason or 'no action'
+            self.cadence.starve(self.starving)
             self._now.answered = True

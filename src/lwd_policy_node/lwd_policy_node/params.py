@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lwd_core.chunks.config import BLENDS, Chunking, SCHEDULERS
 from lwd_core.params import param, ParamError
 
 
@@ -25,11 +26,22 @@ class PolicyParams:
         choices=('any', 'state', 'pixels'))
     checkpoint: str = param(
         '', 'digest to act with instead of following the channel; empty: follow it')
+    scheduler: str = param(
+        'synchronous', "how chunks follow each other: the paper's (execute, then plan again), "
+        'overlapped with blending, real-time chunking, or real-time chunking with a checkpoint '
+        'trained for it', choices=SCHEDULERS)
     execute_steps: int = param(
         8, 'rows of a chunk to execute before planning again', lower=1, upper=1024)
     lookahead: int = param(
         1, 'ticks before the end of a chunk at which the next one is asked for; covers the '
-        'inference delay of a robot that does not wait', lower=0, upper=1023)
+        'inference delay of a robot that does not wait. Real-time chunking measures its delay and '
+        'expects this one before the first measurement', lower=0, upper=1023)
+    blend: str = param(
+        'linear', 'overlapped: how the old chunk fades', choices=BLENDS)
+    blend_steps: int = param(
+        4, 'overlapped: ticks over which the old chunk fades', lower=1, upper=1024)
+    rtc_max_weight: float = param(
+        0.0, 'rtc: bound of the guidance (beta); 0: flow_steps', lower=0.0, upper=1000.0)
     overrun: str = param(
         'auto', 'execute rows beyond execute_steps while the next chunk is late; auto: on wall '
         'time only, since a simulation in lockstep waits', choices=('auto', 'on', 'off'))
@@ -63,3 +75,8 @@ class PolicyParams:
         if self.lookahead >= self.execute_steps:
             raise ParamError(f'parameter lookahead: {self.lookahead} refused, must be below '
                              f'execute_steps, which is {self.execute_steps}')
+
+    def chunking(self, overrun: bool = False) -> Chunking:
+        """Return how chunks are played."""
+        return Chunking(self.scheduler, self.execute_steps, self.lookahead, overrun, self.blend,
+                        self.blend_steps, self.rtc_max_weight)

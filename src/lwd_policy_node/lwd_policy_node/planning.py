@@ -8,6 +8,7 @@ import hashlib
 from typing import Protocol
 
 from lwd_core.chunking import Actions, Decision
+from lwd_core.chunks.continuation import Continuation
 from lwd_core.observation import Observation
 
 
@@ -23,7 +24,18 @@ class Planned:
     digest: str
     seed: int
     requested: float  # wall time [s]
-    shadow: bool = False
+    shadow: bool = False  # planned while a person drives: never executed
+    continuation: Continuation | None = None
+    running: int = 0  # chunk that the continuation comes from
+
+    @property
+    def note(self) -> str:
+        """Return what else is needed to plan it again, e.g. 'continues=16 rows=8 delay=3 ...'."""
+        if self.continuation is None:
+            return ''
+        how = self.continuation
+        return (f'continues={self.running} rows={len(how.rows)} delay={how.delay} '
+                f'max_weight={how.max_weight:g} {how.kind}')
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,7 @@ class ChunkReport:
     latency: float  # s, request to chunk
     inference: float  # s, forward pass
     delay: int
+    accepted: bool = True
 
 
 class Outputs(Protocol):

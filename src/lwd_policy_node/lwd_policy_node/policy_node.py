@@ -22,7 +22,8 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from lwd_core import topics
-from lwd_core.chunking import Decision, Synchronous
+from lwd_core.chunking import Decision
+from lwd_core.chunks.config import make_scheduler
 from lwd_core.clock import Tick
 from lwd_core.observation import Observation, ObservationAssembler, ObservationSpec
 from lwd_core.robot import RobotSpec
@@ -166,14 +167,15 @@ class PolicyNode(LifecycleNode):
         params, sim = self.params, uses_sim_time(self)
         overrun = params.overrun == 'on' or (params.overrun == 'auto' and not sim)
         self.loop = ControlLoop(
-            self.robot.period_ns, Synchronous(params.execute_steps, params.lookahead, overrun),
+            self.robot.period_ns, make_scheduler(params.chunking(overrun)),
             outputs=self, join_wait=params.join_wait if sim else 0.0, shadow=params.shadow,
-            simulated_ns=(lambda: self.get_clock().now().nanoseconds) if sim else None)
+            now_ns=lambda: self.get_clock().now().nanoseconds)
 
     def _load_template(self) -> LoadRequest:
-        params = self.params
+        params, chunking = self.params, self.params.chunking()
         return LoadRequest(params.store, self.robot, flow_steps=params.flow_steps,
-                           min_horizon=params.execute_steps, observation=params.observation)
+                           min_horizon=chunking.min_horizon, observation=params.observation,
+                           continuation=chunking.continuation)
 
     def _make_publishers(self) -> None:
         def make(spec: topics.TopicSpec) -> Any:
@@ -256,7 +258,8 @@ class PolicyNode(LifecycleNode):
     def infer(self, planned: Planned, observation: Observation) -> None:
         """Send an observation to the worker."""
         self.inference.send(act_frame(
-            planned.chunk_id, planned.digest, planned.seed, observation))
+            planned.chunk_id, planned.digest, planned.seed, observation,
+            planned.continuation))
 
     def command(self, stamp_ns: int, epoch: int, decision: Decision) -> None:
         """Publish the command of a tick."""
@@ -274,7 +277,7 @@ class PolicyNode(LifecycleNode):
         if frame.kind == 'chunk':
             with self._lock:
                 self.loop.on_chunk(frame.fields['id'], frame.arrays['actions'],
-                                   frame.fields['inference_s'])
+                                   frame.fields['inference_s'], frame.fields.get('sections'))
             self.supervisor.on_success()
         elif frame.kind == 'failed':
             with self._lock:

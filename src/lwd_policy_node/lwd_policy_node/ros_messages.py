@@ -46,6 +46,7 @@ def chunk_message(report: ChunkReport, names: list[str]) -> ActionChunk:
         latency=report.latency, inference_time=report.inference, delay_steps=report.delay,
         shadow=planned.shadow)
     message.header.stamp = to_stamp(planned.stamp_ns)
+    message.header.frame_id = planned.note
     message.actions = array.array('f', np.ascontiguousarray(report.actions, '<f4').tobytes())
     return message
 
@@ -78,7 +79,7 @@ def _state(loop: ControlLoop, supervisor: Supervisor) -> tuple[int, str]:
     if supervisor.usable:
         acting = loop.active
         return PolicyStatus.ACTING if acting else PolicyStatus.READY, (
-            '' if loop.situation.gate_open else 'node is not active: activate it')
+            starved(loop) if loop.situation.gate_open else 'node is not active: activate it')
     if table.active is not None:
         return PolicyStatus.FAULT, 'worker was restarted, the checkpoint is being loaded again'
     if table.loading is not None or not supervisor.up:
@@ -87,6 +88,11 @@ def _state(loop: ControlLoop, supervisor: Supervisor) -> tuple[int, str]:
     return PolicyStatus.NO_POLICY, (
         f'checkpoint {table.newest_refused[:12]} was refused: {refused}' if refused
         else 'no checkpoint was published yet')
+
+
+def starved(loop: ControlLoop) -> str:
+    """Return why the newest tick of an acting policy had no action, '' if it had one."""
+    return f'starved: {loop.starving}' if loop.starving else ''
 
 
 _LEVELS = {

@@ -21,6 +21,7 @@ import time
 
 import numpy as np
 
+from lwd_core.chunks.continuation import Continuation
 from lwd_core.observation import Observation
 from lwd_core.robot import RobotSpec
 from lwd_policy_node.loading import Acting, Loaded, LoadRequest
@@ -52,22 +53,22 @@ class WorkerCore:
         fields = frame.fields
         try:
             started = time.perf_counter()
-            actions = self._policies[fields['digest']].act(observation_of(frame), fields['seed'])
+            policy, continuation = self._policies[fields['digest']], continuation_of(frame)
+            more = () if continuation is None else (continuation,)
+            actions = policy.act(observation_of(frame), fields['seed'], *more)
             elapsed = time.perf_counter() - started
         except Exception as error:  # whatever a model raises, the worker lives on
             reason = f'{type(error).__name__}: {error}'
             self._reply(Frame('failed', {'id': fields['id'], 'reason': reason}))
             return
-        self._reply(Frame('chunk', {'id': fields['id'], 'inference_s': elapsed},
-                          {'actions': np.asarray(actions, np.float32)}))
+        reply = {'id': fields['id'], 'inference_s': elapsed,
+                 'sections': dict(getattr(policy, 'seconds', {}))}
+        self._reply(Frame('chunk', reply, {'actions': np.asarray(actions, np.float32)}))
 
     def _load(self, frame: Frame) -> None:
         fields = frame.fields
         try:
-            request = LoadRequest(
-                fields['store'], RobotSpec.from_dict(fields['robot']), fields['digest'],
-                fields['uri'], fields['flow_steps'], fields['min_horizon'],
-                fields['observation'])
+            request = LoadRequest(**{**fields, 'robot': RobotSpec.from_dict(fields['robot'])})
             with self._loading:
                 loaded = self._loader(request)
         except Exception as error:  # a candidate must never take the acting policy down
@@ -79,16 +80,26 @@ class WorkerCore:
         self._reply(Frame('loaded', loaded.description))
 
 
-def act_frame(request_id: int, digest: str, seed: int, observation: Observation) -> Frame:
+def act_frame(request_id: int, digest: str, seed: int, observation: Observation,
+              continuation: Continuation | None = None) -> Frame:
     """Return the frame that asks for a chunk."""
     arrays: dict[str, np.ndarray] = {
         'joints': observation.joints,
               **{f'image/{name}': image for name, image in observation.images.items()}}
     if observation.state is not None:
         arrays['state'] = observation.state
-    return Frame('act', {'id': request_id, 'digest': digest, 'seed': seed,
-                         'stamp_ns': observation.stamp_ns, 'instruction': observation.instruction,
-                         'sources': observation.sources}, arrays)
+    fields = {'id': request_id, 'digest': digest, 'seed': seed, 'stamp_ns': observation.stamp_ns,
+              'instruction': observation.instruction, 'sources': observation.sources}
+    if continuation is not None:
+        arrays['running'] = continuation.rows
+        fields['continue'] = [continuation.delay, continuation.kind, continuation.max_weight]
+    return Frame('act', fields, arrays)
+
+
+def continuation_of(frame: Frame) -> Continuation | None:
+    """Return the continuation that `act_frame` packed."""
+    how = frame.fields.get('continue')
+    return None if how is None else Continuation(frame.arrays['running'], *how)
 
 
 def observation_of(frame: Frame) -> Observation:

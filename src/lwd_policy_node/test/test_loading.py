@@ -134,3 +134,12 @@ def test_weights_that_give_nan_are_refused_at_warm_up(tmp_path, robot):
     ref = save(tmp_path, robot, tensors=huge)
     with pytest.raises(CheckpointError, match='not finite'):
         load(request(tmp_path, robot, ref))
+
+
+def test_a_scheduler_that_continues_chunks_needs_a_checkpoint_that_can(tmp_path, robot):
+    ref = save(tmp_path, robot)
+    assert load(request(tmp_path, robot, ref, continuation='guided')).horizon == 16
+    with pytest.raises(CheckpointError, match='max_delay is 0.*use scheduler rtc'):
+        load(request(tmp_path, robot, ref, continuation='trained'))
+    able = save(tmp_path, robot, step=6, config={'max_delay': 4})
+    assert load(request(tmp_path, robot, able, continuation='trained')).step == 6

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from lwd_core.chunking import Synchronous
+from lwd_core.chunks.realtime import RealTime
 from lwd_core.observation import ObservationAssembler, ObservationSpec
 from lwd_policy_node.loop import ControlLoop
 from lwd_policy_node.planning import chunk_seed
@@ -14,9 +15,9 @@ HORIZON = 16
 class Rig:
     """A loop with a clock and a worker that the test plays."""
 
-    def __init__(self, robot, overrun=False, **kwargs):
+    def __init__(self, robot, overrun=False, lookahead=0, **kwargs):
         self.now, self.asked, self.commands, self.chunks = 0.0, [], [], []
-        self.loop = ControlLoop(PERIOD, Synchronous(8, overrun=overrun), self,
+        self.loop = ControlLoop(PERIOD, Synchronous(8, lookahead, overrun), self,
                                 wall=lambda: self.now, **kwargs)
         self.loop.set_assembler(ObservationAssembler(ObservationSpec.for_robot(robot, 'state')))
         self.loop.awaited = ('joint_states', 'state_observation')
@@ -91,7 +92,7 @@ def test_a_command_later_than_half_a_period_is_counted_late(rig):
 
 def test_a_simulation_that_waits_makes_nothing_late_and_one_that_steps_on_does(robot):
     simulated = [0]
-    rig = Rig(robot, simulated_ns=lambda: simulated[0])
+    rig = Rig(robot, now_ns=lambda: simulated[0])
     rig.drive()
     rig.tick()
     simulated[0] = rig.tick_number * PERIOD
@@ -158,7 +159,7 @@ def test_a_missing_sample_starves_with_the_source_as_reason_and_recovers(rig):
     rig.drive()
     rig.tick(samples=False)
     rig.tick()
-    assert list(rig.loop.cadence.reasons) == ['joint_states: no sample yet at tick 0.400 s']
+    assert list(rig.loop.cadence.reasons) == ['joint_states: no sample yet at tick * s']
     rig.reply()
     assert rig.commands == [(11, 1, 1, 0)]
 
@@ -249,3 +250,108 @@ def test_missed_ticks_are_reported_with_the_episode(rig):
     rig.tick(missed=3)
     text = rig.loop.cadence.report('episode_1')
     assert '3 missed' in text and 'episode_1' in text and 'latency' in text
+
+
+def test_the_command_goes_out_before_the_next_chunk_is_asked_for(robot):
+    rig = Rig(robot, overrun=True, lookahead=2)
+    order = []
+    rig.infer, plan = lambda *a: (order.append('plan'), plan(*a)), rig.infer
+    rig.command, send = lambda *a: (order.append('command'), send(*a)), rig.command
+    rig.drive()
+    rig.tick()
+    rig.reply()
+    for _ in range(6):
+        rig.tick()
+    assert order == ['plan'] + 7 * ['command'] + ['plan']
+
+
+def test_samples_from_before_the_mode_change_plan_nothing_though_they_are_young_enough(rig):
+    rig.samples(tick=9)  # one period old at tick 10: well within the bound of 0.1 s
+    rig.drive(tick=10)
+    rig.tick(samples=False)
+    assert rig.asked == []
+    rig.tick()
+    assert rig.asked[0][0].index == 11
+    (reason,) = rig.loop.cadence.reasons
+    assert reason.startswith('joint_states') and 'before the change of mode' in reason
+
+
+def test_why_a_tick_was_starved_is_said_until_one_is_answered(rig):
+    rig.drive()
+    rig.tick()
+    rig.tick()
+    assert rig.loop.starving == 'waiting for the first chunk'
+    rig.reply()
+    assert rig.loop.starving == ''
+
+
+def test_a_chunk_that_runs_out_is_never_repeated(robot):
+    rig = Rig(robot, overrun=True)
+    rig.drive()
+    rig.tick()
+    rig.reply()
+    for _ in range(HORIZON + 4):
+        rig.tick()
+    assert [c[3] for c in rig.commands] == list(range(HORIZON))
+    assert rig.loop.starved_ticks == 4
+    assert 'chunk used up, the next one is not there yet' in rig.loop.cadence.reasons
+
+
+def test_real_time_chunking_asks_with_what_is_still_to_be_executed(robot):
+    rig = Rig(robot)
+    rig.loop.scheduler = RealTime(8, lookahead=3, overrun=True)
+    rig.drive()
+    rig.tick()
+    rig.reply()
+    for _ in range(8):
+        rig.tick()
+    planned, _ = rig.asked[-1]
+    assert (planned.running, len(planned.continuation.rows)) == (1, HORIZON - 8)
+    assert planned.note == 'continues=1 rows=8 delay=3 max_weight=0 guided'
+
+
+def test_a_shadow_chunk_waits_for_its_samples_and_needs_an_instruction(robot):
+    rig = Rig(robot, shadow=True, join_wait=0.02)
+    rig.samples(tick=9)
+    rig.loop.set_mode(False, True, 1, 10 * PERIOD)
+    rig.tick(samples=False)
+    assert rig.asked == []
+    rig.samples()
+    assert rig.asked[0][0].shadow and rig.asked[0][0].index == 10
+    rig.reply()
+    rig.loop.situation.instruction = ''
+    for _ in range(10):
+        rig.tick()
+    assert len(rig.asked) == 1
+
+
+def test_shadow_chunks_go_on_through_a_takeover_and_count_nothing(robot):
+    rig = Rig(robot, shadow=True)
+    rig.loop.set_mode(False, True, 1, 0)
+    for _ in range(20):
+        rig.tick()
+        if rig.loop.scheduler.pending is not None:
+            rig.reply()
+    assert [c.planned.index for c in rig.chunks] == [10, 18, 26]
+    assert rig.loop.ticks == rig.loop.starved_ticks == rig.loop.cadence.chunks == 0
+    rig.drive(epoch=2)
+    rig.tick()
+    assert rig.commands == [] and not rig.asked[-1][0].shadow
+
+
+def test_the_rate_leaves_out_the_time_a_person_drove(rig):
+    rig.drive()
+    for _ in range(5):
+        rig.tick()
+        rig.now += 0.04
+    rig.loop.set_mode(False, True, 2, (rig.tick_number + 1) * PERIOD)
+    for _ in range(100):
+        rig.tick()
+        rig.now += 0.04
+    rig.drive(epoch=3)
+    for _ in range(5):
+        rig.tick()
+        rig.now += 0.04
+    cadence = rig.loop.cadence
+    assert cadence.ticks == 10 and cadence.seconds == pytest.approx(8 * 0.04)
+    assert cadence.rate == pytest.approx(25.0) == cadence.wall_rate

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from lwd_core.chunks.continuation import Continuation, GUIDED, TRAINED
+from lwd_core.flow.continuing import sample_continuing
 from lwd_core.flow.factory import Policy
 from lwd_core.flow.inputs import FeatureTrunk, observation_to_batch
 from lwd_core.flow.protocol import Batch
@@ -29,22 +33,40 @@ class ActingPolicy:
         self.steps = steps
         self.noise_scale = noise_scale
         self.trunk = trunk
+        self.seconds: dict[str, float] = {}  # what the newest chunk took, by section
 
     @property
     def horizon(self) -> int:
         """Control steps in a chunk."""
         return self.policy.horizon
 
-    def act(self, observation: Observation, seed: int) -> npt.NDArray[np.float32]:
-        """Return the action chunk float32 [H, d] in robot units."""
-        return self.act_batch(observation_to_batch(observation, self.policy, self.trunk), [seed])[0]
+    @property
+    def continues(self) -> tuple[str, ...]:
+        """The kinds of continuation this policy offers."""
+        return (GUIDED, TRAINED) if self.policy.max_delay else (GUIDED,)
 
-    @torch.inference_mode()
-    def act_batch(self, batch: Batch, seeds: list[int]) -> npt.NDArray[np.float32]:
-        """Return chunks float32 [B, H, d]; row i uses `seeds[i]`."""
+    def act(self, observation: Observation, seed: int,
+            continuation: Continuation | None = None) -> npt.NDArray[np.float32]:
+        """Return the action chunk float32 [H, d] in robot units."""
+        started = time.perf_counter()
+        batch = observation_to_batch(observation, self.policy, self.trunk)
+        chunk = self.act_batch(batch, [seed], [continuation])[0]
+        # Images to features are part of the encoding; only sampling depends on the flow steps.
+        self.seconds['encode'] = time.perf_counter() - started - self.seconds['sample']
+        return chunk
+
+    # Not inference_mode: guidance differentiates through the network.
+    @torch.no_grad()
+    def act_batch(self, batch: Batch, seeds: list[int],
+                  continuations: Sequence[Continuation | None] = ()) -> npt.NDArray[np.float32]:
+        """Return chunks float32 [B, H, d]; row i uses `seeds[i]` and `continuations[i]`, if any."""
         noise = torch.cat([self._noise(seed) for seed in seeds])
-        chunk = self.policy.sample(self.policy.encode(batch), noise, self.steps)
-        return np.asarray(chunk.numpy(), np.float32)
+        prefix = self.policy.encode(batch)
+        started = time.perf_counter()
+        chunk = sample_continuing(self.policy, prefix, noise, self.steps, continuations)
+        actions = np.asarray(chunk.numpy(), np.float32)
+        self.seconds['sample'] = time.perf_counter() - started
+        return actions
 
     def _noise(self, seed: int) -> Tensor:
         return chunk_noise(seed, self.policy.horizon, self.policy.action_dim) * self.noise_scale

@@ -43,6 +43,7 @@ class FlowConfig:
     network: str = 'mlp'  # or 'transformer': one token a control step, `layers` blocks of `hidden`
     heads: int = 4  # of the transformer; divides `hidden`
     prefix_tokens: int = 8  # of the transformer: what its actions attend to besides each other
+    max_delay: int = 0  # rows of a running chunk it is trained to continue; 0: not trained so
 
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
@@ -58,6 +59,9 @@ class FlowConfig:
                 raise ValueError(f'flow policy: {name} = {getattr(self, name)} must be >= 1')
         if self.state_dim < 0 or self.feature_dim < 0 or self.instruction_dim < 0:
             raise ValueError('flow policy: input sizes must be >= 0')
+        if not 0 <= self.max_delay < self.horizon:
+            raise ValueError(f'flow policy: max_delay = {self.max_delay} must be 0 to horizon - 1, '
+                             f'which is {self.horizon - 1}')
         if self.network == 'transformer' and self.hidden % self.heads:
             raise ValueError(f'flow policy: hidden = {self.hidden} is not a multiple of heads, '
                              f'which is {self.heads}')
@@ -83,12 +87,16 @@ class FlowNetwork(nn.Module):
         self._config = config
         self._norms = _checked(config, norms)
         self.horizon, self.action_dim = config.horizon, config.action_dim
+        self.max_delay = config.max_delay
         for name, norm in self._norms.items():
             self.register_buffer(f'{name}_mean', torch.from_numpy(norm.mean.copy()), False)
             self.register_buffer(f'{name}_std', torch.from_numpy(norm.std.copy()), False)
         self.register_buffer('waves', math.pi * torch.arange(1, config.time_waves + 1).float(),
                              False)
         self._build()
+        if config.max_delay:
+            self.given_in = nn.Linear(config.horizon, self.prefix_dim, bias=False)
+            nn.init.zeros_(self.given_in.weight)  # untrained it says nothing
 
     def _build(self) -> None:
         """Make the layers."""
@@ -134,6 +142,16 @@ class FlowNetwork(nn.Module):
             parts.append(torch.ones_like(parts[0][:, :1]) if given is None else given)
         prefix: Tensor = self.encoder(torch.cat(parts, -1))
         return prefix
+
+    def continuing(self, prefix: Tensor, given: Tensor) -> Tensor:
+        """Return the prefix [B, P] that also says which rows of x are given, [B, H], 0 or 1.
+
+        Raises ValueError where the network was not built for it.
+        """
+        if not self.max_delay:
+            raise ValueError('flow policy: max_delay = 0: it was not trained to continue a chunk')
+        told: Tensor = prefix + self.given_in(given)
+        return told
 
     def _time_features(self, w: Tensor) -> Tensor:
         """Return sines and cosines [B, 2 * time_waves] of flow times `w` [B]."""

@@ -29,6 +29,7 @@ class ResidualFlow(nn.Module):
         super().__init__()
         self.base, self.tilt = base, tilt
         self.horizon, self.action_dim = base.horizon, base.action_dim
+        self.max_delay = base.max_delay
         self._split = base.prefix_dim
 
     @classmethod
@@ -46,6 +47,11 @@ class ResidualFlow(nn.Module):
     def encode(self, batch: Batch) -> Tensor:
         """Return both prefixes side by side [B, P]."""
         return torch.cat((self.base.encode(batch), self.tilt.encode(batch)), -1)
+
+    def continuing(self, prefix: Tensor, given: Tensor) -> Tensor:
+        """Return the prefix [B, P] that also says which rows of x are given, [B, H], 0 or 1."""
+        base, tilt = prefix[:, :self._split], prefix[:, self._split:]
+        return torch.cat((self.base.continuing(base, given), self.tilt.continuing(tilt, given)), -1)
 
     def velocity(self, prefix: Tensor, x: Tensor, w: Tensor) -> Tensor:
         """Return dx/dw [B, H, d] at normalised `x` [B, H, d], `w` [B]."""
