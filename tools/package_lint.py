@@ -19,7 +19,7 @@ KEYS: dict[str, str | None] = {
     'pytest': 'python3-pytest', 'hypothesis': 'python3-hypothesis',
     'setuptools': 'python3-setuptools',
     'torch': None, 'mujoco': None, 'gymnasium': None, 'safetensors': None, 'rosbags': None,
-    'mcap': None, 'mcap_ros2': None,
+    'mcap': None, 'mcap_ros2': None, 'obstore': None,
 }
 ROS_PACKAGES = frozenset((
     'rclpy', 'cv_bridge', 'message_filters', 'launch', 'launch_ros', 'ament_index_python',

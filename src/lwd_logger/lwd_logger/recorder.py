@@ -24,6 +24,7 @@ from typing import Any
 
 from lwd_core.episode.definitions import DefinitionError, Definitions
 from lwd_core.episode.errors import EpisodeError
+from lwd_core.episode.gaps import LossCounter
 from lwd_core.episode.log import EpisodeLog, READY, RUNNING
 from lwd_core.episode.log import IDLE as EPISODE_IDLE
 from lwd_core.episode.meta import EpisodeMeta, valid_id
@@ -31,7 +32,6 @@ from lwd_core.episode.writer import EpisodeBagWriter, TopicTally
 from lwd_core.robot import RobotSpec
 from lwd_core.topics import EPISODE, JOINT_STATES, TopicSpec
 from lwd_logger.config import MIB, RecorderParams
-from lwd_logger.loss import LossCounter
 from lwd_logger.preroll import PreRoll, Received
 from lwd_logger.spool import Log, Spool
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from lwd_core.episode import EpisodeBagReader, list_episodes, read_episode, read_meta
+from lwd_core.episode.gaps import LossCounter
 from lwd_core.episode.synthetic import Recipe, START_NS
 from lwd_core.observation import ObservationSpec
 from lwd_core.store import FolderStore, StoreError
-from lwd_logger.loss import LossCounter
 from lwd_logger.preroll import PreRoll, Received
 from lwd_logger.recorder import State
 from lwd_logger.spool import Spool, SpoolError
@@ -257,7 +257,7 @@ def test_a_disk_full_in_the_middle_is_a_fault_and_loses_nothing_written(bench, m
         raise OSError(errno.ENOSPC, 'No space left on device')
 
     monkeypatch.setattr(writer._file, 'write', full)
-    monkeypatch.setattr('lwd_core.episode.writer._HashedFile.__init__', full)
+    monkeypatch.setattr('lwd_core.episode.mcap_file.HashedFile.__init__', full)
     bench.now = 5.0
     bench.feed('joint_states', MESSAGES.make('sensor_msgs/msg/JointState'), START_NS)
     bench.recorder.tick()

@@ -42,15 +42,12 @@ class EpisodeLog:
     def finished(self, bag: BagFile, detail: str = '', recovered: bool = False) -> EpisodeMeta:
         """Return the final account with the closed bag; `detail` is added to the episode's own."""
         details = '; '.join(filter(None, (self.meta.detail, detail)))
-        counts = {
-            tally.topic: {'type': tally.type, 'count': tally.messages, 'bytes': tally.bytes,
-                          'lost': tally.lost}
-            for tally in bag.topics.values()}
+        counts = {tally.topic: tally.record() for tally in bag.topics.values()}
         return replace(
             self.meta, detail=details, recovered=recovered, topics=counts,
             checkpoints=self._checkpoints(),
             interventions=[self._interventions[key] for key in sorted(self._interventions)],
-            bag={'file': bag.path.name, 'sha256': bag.sha256, 'bytes': bag.bytes})
+            bag=bag.record())
 
     def _episode(self, message: Any) -> None:
         if message.episode_id != self.meta.id:

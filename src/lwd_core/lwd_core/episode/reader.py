@@ -43,6 +43,20 @@ class EpisodeBagReader:
         messages = list(self._scan.messages())
         return messages, '' if self._scan.complete else self._scan.problem
 
+    def salvage(self) -> tuple[list[RawMessage], list[str]]:
+        """Return the messages that are whole, also behind damage, and what had to be left out.
+
+        A file that was only never closed has lost nothing.
+        """
+        messages = list(self._scan.salvage())
+        return messages, self._scan.losses
+
+    def offered_qos(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the publishers' QoS of every topic met so far, as rosbag2 writes it."""
+        return {channel.topic: yaml.safe_load(
+            channel.metadata.get('offered_qos_profiles') or '[]') or []
+            for channel in self._scan.channels.values()}
+
     @property
     def topics(self) -> dict[str, str]:
         """Return the type of every topic."""

@@ -3,20 +3,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
+import shutil
 
-from lwd_core.episode.definitions import Definition, typestore
+from lwd_core.episode.definitions import Definition, DefinitionError, typestore
+from lwd_core.episode.errors import EpisodeError
+from lwd_core.episode.gaps import LossCounter
 from lwd_core.episode.log import EpisodeLog
 from lwd_core.episode.meta import EpisodeMeta
 from lwd_core.episode.reader import EpisodeBagReader
 from lwd_core.episode.scan import RawMessage
 from lwd_core.episode.writer import BagFile, EpisodeBagWriter, METADATA, PARTIAL
 
+_SCRATCH = 'recover'
+OnMessage = Callable[[str, RawMessage], None]
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A new bag with everything whole of an old one; `losses` says what was not."""
+
+    bag: BagFile
+    messages: int
+    losses: tuple[str, ...]
+
 
 @dataclass(frozen=True)
 class Recovered:
-    """What was rebuilt. `lost` says what stopped the reading, '' if the file was whole."""
+    """What was rebuilt. `lost` says what of the file was lost, '' if nothing was."""
 
     meta: EpisodeMeta
     messages: int
@@ -28,22 +45,49 @@ def recover(folder: Path, opened: EpisodeMeta) -> Recovered | None:
 
     opened: what was known when the recording began. The outcome is UNLABELLED unless the bag holds
     a later one. The partial file is removed when all else is durable; every step can be repeated.
+    An OSError (a full disk) leaves everything as it was.
     """
     source = _leftover(folder, opened.id)
     if source is None:
         return None
-    reader = EpisodeBagReader(source)
-    messages, problem = reader.whole()
-    if not messages:
-        return None
+    scratch = folder / _SCRATCH  # the same file name as the leftover, so in a folder of its own
+    shutil.rmtree(scratch, ignore_errors=True)  # of a recovery that was killed
     log = EpisodeLog(opened)
-    bag = _rewrite(folder, opened, reader, messages, log)
-    text = f'recovered {len(messages)} messages' + (f', then: {problem}' if problem else '')
-    meta = log.finished(bag, text, recovered=True)
+    prefix = f'/{opened.robot}/'
+
+    def read(topic: str, message: RawMessage) -> None:
+        relative = topic.removeprefix(prefix)
+        if relative in EpisodeLog.TOPICS:
+            with contextlib.suppress(EpisodeError):  # the bag keeps it, the account does without
+                log.add(relative, reader.decode(message))
+
+    reader = EpisodeBagReader(source)
+    try:
+        found = _rebuild(reader, scratch, opened.id, read)
+        if found is None:
+            return None
+        bag = found.bag
+        path = bag.path.replace(folder / bag.path.name)
+        (scratch / METADATA).replace(folder / METADATA)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    lost = '; '.join(found.losses)
+    text = f'recovered {found.messages} messages' + (f', lost: {lost}' if lost else '')
+    meta = log.finished(
+        BagFile(path, bag.sha256, bag.bytes, bag.topics, bag.metadata_sha256), text,
+        recovered=True)
     meta.write(folder)
     for leftover in folder.glob(f'*{PARTIAL}'):
         leftover.unlink()
-    return Recovered(meta, len(messages), problem)
+    return Recovered(meta, found.messages, lost)
+
+
+def rebuild(source: Path, folder: Path, name: str) -> Rebuilt | None:
+    """Write `<folder>/<name>_0.mcap` with every whole message of the bag file `source`.
+
+    None if there is not one. Any MCAP file of CDR messages will do; `source` is left alone.
+    """
+    return _rebuild(EpisodeBagReader(source), folder, name, lambda topic, message: None)
 
 
 def _leftover(folder: Path, name: str) -> Path | None:
@@ -54,31 +98,28 @@ def _leftover(folder: Path, name: str) -> Path | None:
     return None
 
 
-def _rewrite(folder: Path, opened: EpisodeMeta, reader: EpisodeBagReader,
-             messages: list[RawMessage], log: EpisodeLog) -> BagFile:
-    scratch = folder / 'recover'  # the same file name as the leftover, so in a folder of its own
-    for stale in scratch.glob('*') if scratch.is_dir() else ():
-        stale.unlink()
-    writer = EpisodeBagWriter(scratch, opened.id, _Definitions(reader))
-    prefix = f'/{opened.robot}/'
+def _rebuild(reader: EpisodeBagReader, folder: Path, name: str,
+             read: OnMessage) -> Rebuilt | None:
+    messages, losses = reader.salvage()
+    if not messages:
+        return None
+    writer = EpisodeBagWriter(folder, name, _Definitions(reader))
+    counter = LossCounter()
     try:
+        offered = reader.offered_qos()
         for topic, spec in reader.specs().items():
-            writer.add_topic(spec, topic)
+            writer.add_topic(spec, topic, offered[topic])
         for message in messages:
             topic = reader.topic_of(message)
-            relative = topic.removeprefix(prefix)
-            if relative in EpisodeLog.TOPICS:
-                log.add(relative, reader.decode(message))
-            writer.write(topic, bytes(message.data), message.log_ns, message.publish_ns,
-                         message.sequence)
-        bag = writer.close({'episode_id': opened.id, 'recovered': 'true'})
-    except OSError:
+            read(topic, message)
+            writer.write(topic, message.data, message.log_ns, message.publish_ns, message.sequence)
+            writer.topics[topic].lost += counter.arrived(topic, message.sequence or None)
+        bag = writer.close({'episode_id': name, 'recovered': 'true'})
+    except (OSError, DefinitionError):
         writer.abort()
+        writer.partial.unlink(missing_ok=True)  # a full disk needs the room
         raise
-    path = bag.path.replace(folder / bag.path.name)
-    (scratch / METADATA).replace(folder / METADATA)
-    scratch.rmdir()
-    return BagFile(path, bag.sha256, bag.bytes, bag.topics)
+    return Rebuilt(bag, len(messages), tuple(losses))
 
 
 class _Definitions:

@@ -7,6 +7,7 @@ Format: https://mcap.dev/spec. Only what rosbag2 and this project write is read.
 from __future__ import annotations
 
 from collections.abc import Iterator
+import contextlib
 from dataclasses import dataclass, field
 from importlib import import_module
 from struct import error as StructError
@@ -19,6 +20,9 @@ from lwd_core.episode.errors import EpisodeError
 MAGIC = b'\x89MCAP0\r\n'
 _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
 _RECORD = Struct('<BQ')
+_FOOTER = Struct('<BQQQI')
+_NOT_CLOSED = 'no end of data'  # all that is there is whole
+_NO_INDEX = 'cut off in its index'  # which can be made again
 _MESSAGE_HEAD = Struct('<HIQQ')
 _U16, _U32, _U64 = Struct('<H'), Struct('<I'), Struct('<Q')
 
@@ -54,7 +58,8 @@ class RawMessage(NamedTuple):
 class Scan:
     """The walk's state: schemas and channels by id as they are met; `complete` at the data's end.
 
-    After the walk `problem` says what stopped it early, '' if nothing did.
+    After the walk `problem` says what stopped it early, '' if nothing did. `losses` says what
+    `salvage` had to leave out.
     """
 
     buffer: memoryview
@@ -64,6 +69,8 @@ class Scan:
     complete: bool = False
     problem: str = ''
     position: int = 0
+    losses: list[str] = field(default_factory=list)
+    _lenient: bool = False
 
     def messages(self) -> Iterator[RawMessage]:
         """Yield every whole message in file order; stop at the first cut or damaged record."""
@@ -76,7 +83,15 @@ class Scan:
             self.problem = f'damaged near byte {self.position}: {error}'
             return
         if self.complete and bytes(self.buffer[-8:]) != MAGIC:
-            self.complete, self.problem = False, 'cut off in its index'
+            self.complete, self.problem = False, _NO_INDEX
+
+    def salvage(self) -> Iterator[RawMessage]:
+        """Yield every whole message, also behind damage and inside a chunk that is cut off."""
+        self._lenient = True
+        self._definitions_at_the_end()
+        yield from self.messages()
+        if self.problem and self.problem not in (_NOT_CLOSED, _NO_INDEX):
+            self.losses.append(self.problem)
 
     def require_complete(self) -> None:
         """Raise EpisodeError unless the walk reached the file's proper end."""
@@ -92,15 +107,18 @@ class Scan:
         while True:
             self.position = position
             if position + 9 > size:
-                self.problem = 'no end of data'
+                left = size - position
+                self.problem = f'{left} bytes at the end are no record' if left else _NOT_CLOSED
                 return
             opcode, length = _RECORD.unpack_from(buffer, position)
             position += 9
             if position + length > size:
-                self.problem = f'a record of {length} bytes is cut'
+                self.problem = f'a record of {length} bytes is cut, {size - position} are there'
+                if self._lenient and opcode == _CHUNK:
+                    yield from self._cut_chunk(buffer[position:])
                 return
             if opcode == _CHUNK:
-                yield from self._records(self._chunk(buffer[position:position + length]))
+                yield from self._whole_chunk(buffer[position:position + length])
             elif opcode == _DATA_END:
                 self.complete = True
                 return
@@ -109,6 +127,35 @@ class Scan:
             elif opcode == 0 or 0x10 <= opcode < 0x80:
                 raise ValueError(f'no such record as {opcode:#x}')
             position += length
+
+    def _whole_chunk(self, record: memoryview) -> Iterator[RawMessage]:
+        at = self.position
+        try:
+            yield from self._records(self._chunk(record))
+        except (StructError, UnicodeDecodeError, ValueError, IndexError) as error:
+            if not self._lenient:
+                raise
+            # Its length led to the next record, so what follows can be read.
+            self.losses.append(f'a chunk of {len(record)} bytes at byte {at} is damaged: {error}')
+
+    def _cut_chunk(self, record: memoryview) -> Iterator[RawMessage]:
+        """Yield the whole messages of a chunk whose end is missing, if it is not compressed."""
+        try:
+            compression, offset = _string(record, 28)
+        except (StructError, UnicodeDecodeError, ValueError):
+            return
+        if not compression:
+            with contextlib.suppress(StructError, UnicodeDecodeError, ValueError, IndexError):
+                yield from self._records(record[offset + 8:])
+
+    def _definitions_at_the_end(self) -> None:
+        """Read the schemas and channels of the summary, in case those in front are damaged."""
+        if len(self.buffer) < 8 + _FOOTER.size or bytes(self.buffer[-8:]) != MAGIC:
+            return
+        start = _FOOTER.unpack_from(self.buffer, len(self.buffer) - 8 - _FOOTER.size)[2]
+        with contextlib.suppress(StructError, UnicodeDecodeError, ValueError, IndexError):
+            for _ in self._records(self.buffer[start:-8]) if 8 < start else ():
+                pass
 
     def _chunk(self, record: memoryview) -> memoryview:
         size = _U64.unpack_from(record, 16)[0]
@@ -133,6 +180,8 @@ class Scan:
                 raise ValueError('a record leads out of its chunk')
             if opcode == _MESSAGE:
                 channel, sequence, log_ns, publish_ns = head.unpack_from(data, position)
+                if channel not in self.channels:
+                    raise ValueError(f'a message of channel {channel}, which nothing describes')
                 yield RawMessage(channel, log_ns, publish_ns, sequence, data[position + 22:end])
             elif opcode == _SCHEMA:
                 self._schema(data[position:end])

@@ -3,24 +3,27 @@
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
 
-from mcap.writer import CompressionType, Writer
 import yaml
 
+from lwd_core import topics as topic_names
 from lwd_core.episode.definitions import Definition, Definitions, DefinitionSource
-from lwd_core.store import fsync_dir, write_atomic
+from lwd_core.episode.gaps import Rhythm
+from lwd_core.episode.mcap_file import McapFile
+from lwd_core.episode.reader import header_stamp
+from lwd_core.hashing import sha256_bytes
+from lwd_core.store import fsync_dir, make_dirs, write_atomic
 from lwd_core.topics import TopicSpec
 
 PARTIAL = '.partial'
 METADATA = 'metadata.yaml'
 METADATA_VERSION = 9  # rosbag2 in Jazzy
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 4 << 20
 _FOREVER = {'sec': 9223372036, 'nsec': 854775807}
 _ROS_DISTRO = 'jazzy'
 
@@ -33,10 +36,17 @@ class TopicTally:
     type: str
     channel: int
     definition: Definition
-    qos: dict[str, Any]
+    qos: list[dict[str, Any]]
     messages: int = 0
     bytes: int = 0
     lost: int = 0
+    rhythm: Rhythm | None = None  # of topics that come at a steady rate
+    headed: bool = False  # whether its messages start with a header
+
+    def record(self) -> dict[str, Any]:
+        """Return what episode.json says of the topic."""
+        return {'type': self.type, 'count': self.messages, 'bytes': self.bytes, 'lost': self.lost,
+                **(self.rhythm.record() if self.rhythm else {})}
 
 
 @dataclass(frozen=True)
@@ -47,19 +57,26 @@ class BagFile:
     sha256: str
     bytes: int
     topics: dict[str, TopicTally] = field(default_factory=dict)
+    metadata_sha256: str = ''
+
+    def record(self) -> dict[str, Any]:
+        """Return what episode.json says of the files."""
+        return {'file': self.path.name, 'sha256': self.sha256, 'bytes': self.bytes,
+                'metadata_sha256': self.metadata_sha256}
 
 
 class EpisodeBagWriter:
     """Write `<folder>/<name>_0.mcap` and metadata.yaml.
 
     Until `close`, the file is `<name>_0.mcap.partial`. `flush` ends the chunk in progress: what was
-    written before it survives a killed process. Not thread-safe. An OSError (a full disk) leaves
+    written before it survives a killed process; `sync_handle` is for making it survive a power cut
+    without waiting for the disk. Not thread-safe. An OSError (a full disk) leaves
     the partial file as it is; call `abort`, and recovery makes a bag of what is whole.
     """
 
-    def __init__(self, folder: Path, name: str,
-                 definitions: DefinitionSource | None = None) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Path, name: str, definitions: DefinitionSource | None = None,
+                 compression: str = 'none') -> None:
+        make_dirs(folder)
         self.path = folder / f'{name}_0.mcap'
         self.partial = self.path.with_name(self.path.name + PARTIAL)
         self.topics: dict[str, TopicTally] = {}
@@ -67,62 +84,71 @@ class EpisodeBagWriter:
         self._schemas: dict[str, int] = {}
         self._first_ns: int | None = None
         self._last_ns = 0
-        self._file = _HashedFile(self.partial)
-        self._mcap = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.NONE)
-        self._mcap.start(profile='ros2', library='lwd')
+        self.messages = 0
+        self.payload_bytes = 0
+        self._mcap = McapFile(self.partial, CHUNK_BYTES, compression)
+        self._file = self._mcap.file
         fsync_dir(folder)
 
-    @property
-    def payload_bytes(self) -> int:
-        """Return the bytes of all messages."""
-        return sum(tally.bytes for tally in self.topics.values())
+    def add_topic(self, spec: TopicSpec, topic: str,
+                  offered: Sequence[dict[str, Any]] = ()) -> None:
+        """Announce a topic by its full name, e.g. '/left_robot/joint_states'.
 
-    @property
-    def messages(self) -> int:
-        """Return the number of messages."""
-        return sum(tally.messages for tally in self.topics.values())
-
-    def add_topic(self, spec: TopicSpec, topic: str) -> None:
-        """Announce a topic by its full name, e.g. '/left_robot/joint_states'."""
+        offered: the publishers' QoS as `qos_record` gives it; by default what LWD asks for.
+        """
         definition = self._definitions.get(spec.type)
         if spec.type not in self._schemas:
-            self._schemas[spec.type] = self._mcap.register_schema(
+            self._schemas[spec.type] = self._mcap.add_schema(
                 spec.type, 'ros2msg', definition.text.encode())
-        qos = qos_record(spec)
-        channel = self._mcap.register_channel(
-            topic, 'cdr', self._schemas[spec.type],
-            {'offered_qos_profiles': _yaml([qos]).strip(),
-             'topic_type_hash': definition.rihs})
-        self.topics[topic] = TopicTally(topic, spec.type, channel, definition, qos)
+        qos = list(offered) or [qos_record(spec)]
+        channel = self._mcap.add_channel(topic, self._schemas[spec.type], {
+            'offered_qos_profiles': _yaml(qos).strip(), 'topic_type_hash': definition.rihs})
+        self.topics[topic] = TopicTally(
+            topic, spec.type, channel, definition, qos, rhythm=Rhythm() if _steady(spec) else None,
+            headed=definition.text.startswith('std_msgs/Header header'))
 
-    def write(self, topic: str, data: bytes, log_ns: int, publish_ns: int | None = None,
-              sequence: int = 0) -> None:
-        """Append one serialised message (CDR) received at `log_ns`."""
+    def write(self, topic: str, data: bytes | memoryview, log_ns: int,
+              publish_ns: int | None = None, sequence: int = 0) -> int:
+        """Append one serialised message (CDR) received at `log_ns`; `data` is not copied.
+
+        Return how many messages of the topic seem missing before it, judged by its stamps.
+        """
         tally = self.topics[topic]
         tally.messages += 1
+        self.messages += 1
         tally.bytes += len(data)
+        self.payload_bytes += len(data)
         self._first_ns = log_ns if self._first_ns is None else min(self._first_ns, log_ns)
         self._last_ns = max(self._last_ns, log_ns)
         self._mcap.add_message(
             tally.channel, log_ns, data, log_ns if publish_ns is None else publish_ns,
             sequence & 0xFFFFFFFF)
+        if tally.rhythm is None:
+            return 0
+        headed = tally.headed and len(data) >= 12
+        return tally.rhythm.add(header_stamp(memoryview(data)) if headed else log_ns)
 
     def flush(self) -> None:
         """Hand every message so far to the operating system."""
         if not self._file.closed:
             self._mcap.flush()
 
+    def sync_handle(self) -> int:
+        """Return a descriptor of the file to fsync and close, in whatever thread; -1 if closed."""
+        return self._file.duplicate()
+
     def close(self, custom: dict[str, str] | None = None) -> BagFile:
         """Finish the file, make it durable, give it its name and write metadata.yaml."""
         info = self._info(custom or {})
         self._mcap.add_metadata('rosbag2', {'serialized_metadata': _yaml(info)})
         self._mcap.finish()
+        size, sha256 = self._file.size, self._file.sha256
         self._file.sync_and_close()
         os.replace(self.partial, self.path)
         fsync_dir(self.path.parent)
-        text = _yaml({'rosbag2_bagfile_information': info})
-        write_atomic(self.path.with_name(METADATA), text.encode())
-        return BagFile(self.path, self._file.sha256, self._file.size, self.topics)
+        text = _yaml({'rosbag2_bagfile_information': info}).encode()
+        write_atomic(self.path.with_name(METADATA), text)
+        return BagFile(self.path, sha256, size, self.topics, sha256_bytes(text))
 
     def abort(self) -> None:
         """Let go of the file without finishing it; it stays `*.partial`."""
@@ -138,7 +164,7 @@ class EpisodeBagWriter:
         topics = [{
             'topic_metadata': {
                 'name': tally.topic, 'type': tally.type, 'serialization_format': 'cdr',
-                'offered_qos_profiles': [tally.qos],
+                'offered_qos_profiles': tally.qos,
                 'type_description_hash': tally.definition.rihs,
             },
             'message_count': tally.messages,
@@ -149,6 +175,13 @@ class EpisodeBagWriter:
             'relative_file_paths': [self.path.name], 'files': [{'path': self.path.name, **span}],
             'custom_data': custom or None, 'ros_distro': _ROS_DISTRO,
         }
+
+
+def _steady(spec: TopicSpec) -> bool:
+    """Say whether a topic comes at a steady rate, so that a hole in its stamps means something."""
+    return not spec.latched and (
+        not spec.reliable or spec.type == 'sensor_msgs/msg/Image'
+        or spec.name.endswith(topic_names.EXECUTED_ACTION.name))
 
 
 def qos_record(spec: TopicSpec) -> dict[str, Any]:
@@ -170,41 +203,3 @@ class _Dumper(yaml.SafeDumper):
 
 def _yaml(value: Any) -> str:
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False))
-
-
-class _HashedFile:
-    """A file written front to back that knows its sha256 without being read again."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = open(path, 'xb')
-        self._hash = hashlib.sha256()
-        self.size = 0
-
-    def write(self, data: bytes) -> int:
-        written = self._file.write(data)
-        self._hash.update(data)
-        self.size += written
-        return written
-
-    def tell(self) -> int:
-        return self.size
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    @property
-    def closed(self) -> bool:
-        return self._file.closed
-
-    @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
-
-    def sync_and_close(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-
-    def abandon(self) -> None:
-        with contextlib.suppress(OSError):  # what is buffered may not fit; it closes all the same
-            self._file.close()
