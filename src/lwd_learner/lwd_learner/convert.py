@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One read episode becomes arrays; the audit says what is wrong with it."""
+"""One read episode becomes arrays, or is rejected with the reason."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -21,14 +20,6 @@ HOLD_SHARE = 0.5  # of an episode's ticks held: the robot mostly waited
 
 class RejectedEpisode(ValueError):
     """An episode that is not learned from; the message is the reason."""
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """Arrays and what the audit found."""
-
-    arrays: EpisodeArrays
-    warnings: tuple[str, ...] = ()
 
 
 def convert(
@@ -94,12 +85,10 @@ def how_it_ended(data: Any, config: ReplayConfig) -> tuple[bool, bool]:
     return False, config.failure_terminal
 
 
-def audit(
-    arrays: EpisodeArrays, min_ticks: int = 2, dropped: int = 0, substituted: int = 0
-) -> tuple[str, ...]:
-    """Return warnings; raise RejectedEpisode for what must not be learned from.
+def check(arrays: EpisodeArrays, min_ticks: int = 2) -> tuple[str, ...]:
+    """Return warnings; raise RejectedEpisode for what nothing can be learned from.
 
-    `dropped` ticks had no observation, `substituted` ones another than the policy saw live.
+    What is wrong with the recording itself, lwd_core's audit has said already.
     """
     moved = np.ptp(arrays.actions, axis=0)
     if len(arrays) < min_ticks:
@@ -108,19 +97,8 @@ def audit(
     if (moved < LOW_MOTION).all():
         raise RejectedEpisode(
             f'actions are constant over {len(arrays)} ticks: the robot was never moved')
-    warnings = []
     held = float(np.mean(arrays.source == SOURCE_HOLD))
-    if held > HOLD_SHARE:
-        warnings.append(f'held for {held:.0%} of its ticks')
-    if (np.ptp(arrays.inputs['joints'], axis=0) < LOW_MOTION).all():
-        warnings.append('joint states are frozen')
-    if arrays.gaps[:-1].any():
-        warnings.append(f'{int(arrays.gaps[:-1].sum())} gaps')
-    if dropped:
-        warnings.append(f'{dropped} ticks without an observation')
-    if substituted:
-        warnings.append(f'{substituted} ticks with another sample than the policy saw')
-    return tuple(warnings)
+    return (f'held for {held:.0%} of its ticks',) if held > HOLD_SHARE else ()
 
 
 def _wall_ns(iso: str) -> int:

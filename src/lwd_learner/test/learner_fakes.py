@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lwd_core.episode.audit import Audit
 from lwd_learner.episodes import EpisodeArrays
 
 
@@ -33,12 +34,13 @@ def episode_data(
     wave = np.sin(np.arange(length) / 5)[:, None].astype(np.float32)
     known: dict[str, Any] = {
         'id': name, 'task': 'place', 'instruction': 'put the milk away', 'stop_reason': 'labelled',
-        'robot_digest': 'r' * 64, 'recorded_at': '2026-01-02T03:04:05+00:00', **meta,
+        'robot_digest': 'r' * 64, 'bag': {'sha256': f'sha of {name}'},
+        'recorded_at': '2026-01-02T03:04:05+00:00', **meta,
     }
     success = known.pop('success', True)
     return SimpleNamespace(
         meta=SimpleNamespace(**known), ticks_ns=np.arange(length) * 40_000_000,
         joints=np.repeat(wave, 14, 1), state=np.repeat(wave, 5, 1),
         actions=np.repeat(wave, 14, 1), source=np.resize(np.array(source, np.uint8), length),
-        gaps=np.zeros(length, bool), success=success, terminal=True, dropped=0, substituted=0,
+        gaps=np.zeros(length, bool), success=success, terminal=True, audit=Audit(),
     )

@@ -15,7 +15,7 @@ from lwd_core.flow.inputs import observation_arrays
 from lwd_core.observation import ObservationSpec
 from lwd_core.robot import RobotSpec
 from lwd_learner.config import ReplayConfig
-from lwd_learner.convert import audit, convert, from_rollout, how_it_ended, RejectedEpisode
+from lwd_learner.convert import check, convert, from_rollout, how_it_ended, RejectedEpisode
 
 ROOT = Path(__file__).resolve().parents[3]
 ROBOT = RobotSpec.from_yaml(ROOT / 'config/robots/sim.yaml')
@@ -65,17 +65,14 @@ def test_how_an_episode_ended_follows_label_and_configuration(success, stop, con
     assert how_it_ended(data, ReplayConfig(**config)) == expected
 
 
-def test_audit_warns_of_what_is_odd_and_refuses_what_is_useless():
-    still = {'joints': np.zeros((20, 3), np.float32), 'state': np.zeros((20, 2), np.float32)}
-    gaps = np.zeros(20, bool)
-    gaps[4] = True
-    odd = episode(source=np.zeros(20, np.uint8), inputs=still, gaps=gaps)
-    warnings = '; '.join(audit(odd, dropped=3, substituted=1))
-    for text in ('held for 100%', 'frozen', '1 gaps', '3 ticks without', '1 ticks with another'):
-        assert text in warnings
-    assert audit(episode()) == ()
+def test_useless_arrays_are_rejected_and_waiting_is_named():
+    still = episode(source=np.zeros(20, np.uint8))
+    assert check(still) == ('held for 100% of its ticks',)
+    assert check(episode()) == ()
     with pytest.raises(RejectedEpisode, match='constant'):
-        audit(episode(actions=np.ones((20, 3), np.float32)))
+        check(episode(actions=np.ones((20, 3), np.float32)))
+    with pytest.raises(RejectedEpisode, match='20 ticks, replay.min_ticks is 30'):
+        check(episode(), 30)
 
 
 def test_episode_made_in_process_is_the_same_kind_of_arrays():
