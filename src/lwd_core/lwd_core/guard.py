@@ -7,6 +7,10 @@ joint never moves so fast towards its limit that it could not stop before it:
 
     v dt + v^2 / (2 a) <= d        d: distance left, v: velocity of this step
 
+Where the robot file gives a jerk, commands are smoothed until it holds (`guard_smooth.py`). Where
+it gives a workspace, a step is taken only if it and the whole way to a stop after it stay inside
+(`guard_shield.py`); otherwise the joints brake, along the way that was looked at before.
+
 A request that can be followed is sent bit for bit; one that cannot is approached as fast as the
 limits allow until its position and velocity are met; an invalid one brakes to a stop.
 """
@@ -20,6 +24,8 @@ from enum import IntFlag
 import numpy as np
 from numpy.typing import NDArray
 
+from lwd_core.guard_shield import Shield, Workspace
+from lwd_core.guard_smooth import Smoother
 from lwd_core.robot import RobotSpec
 
 Vector = NDArray[np.float64]
@@ -33,6 +39,8 @@ class Clamp(IntFlag):
     VELOCITY = 2
     ACCELERATION = 4
     INVALID = 8
+    WORKSPACE = 16
+    JERK = 32
 
 
 @dataclass(frozen=True)
@@ -52,8 +60,8 @@ class GuardResult:
 class CommandGuard:
     """Limit requests to what the robot file allows; remembers the velocity of what was sent."""
 
-    def __init__(self, robot: RobotSpec) -> None:
-        """Take the limits from the robot file."""
+    def __init__(self, robot: RobotSpec, workspace: Workspace | None = None) -> None:
+        """Take the limits from the robot file; `workspace` judges its boxes and distances."""
         joints = robot.joints
         self.names = tuple(joint.name for joint in joints)
         self.lower = np.array([joint.lower for joint in joints], dtype=np.float64)
@@ -61,15 +69,24 @@ class CommandGuard:
         self.velocity = np.array([joint.velocity for joint in joints], dtype=np.float64)
         self.acceleration = np.array([joint.acceleration for joint in joints], dtype=np.float64)
         self._dim = len(joints)
+        self._smoother = Smoother.for_robot(robot)
+        self._shield = None if workspace is None else Shield(workspace)
         self.reset()
+
+    @property
+    def at_rest(self) -> bool:
+        """Tell whether the commands stand still."""
+        return not self._moving.any() and self._smoother.at_rest
 
     def reset(self) -> None:
         """Forget what was sent: the next check starts at rest from the measured position."""
         self._sent: Vector | None = None
-        self._at_rest()
+        self._stop(np.zeros(self._dim))
 
-    def _at_rest(self) -> None:
-        self._moving = np.zeros(self._dim)  # rad/s, of the step that led to _sent
+    def _stop(self, position: Vector) -> None:
+        self._planned = position  # [d], of the last step before smoothing
+        self._smoother.start(position)
+        self._moving = np.zeros(self._dim)  # rad/s, of the step that led to _planned
         self._target: Vector | None = None  # of the request before
         self._behind = np.zeros(self._dim, dtype=bool)  # joints that have to catch up with it
 
@@ -105,11 +122,12 @@ class CommandGuard:
             raise ValueError(f'dt: {dt} s, must be between 0 and 1')
         if previous is not None and self._sent is not None and (
                 previous is self._sent or np.array_equal(previous, self._sent)):
-            return self._sent
+            return self._planned
         for position in (previous, measured):
             if position is not None and self._sound(position):
-                self._at_rest()
-                return np.clip(position, self.lower, self.upper)
+                start = np.clip(position, self.lower, self.upper)
+                self._stop(start)
+                return start
         raise ValueError('position: no finite joint state yet, nothing to hold')
 
     def _sound(self, position: Vector) -> bool:
@@ -150,7 +168,7 @@ class CommandGuard:
             ~self._behind | (np.abs(wanted - pace) <= self.acceleration * dt))
         clamped = Clamp.NONE if (target == request).all() else Clamp.POSITION
         if follows.all():
-            return self._send(target, wanted, follows, clamped,
+            return self._send(start, target, wanted, dt, follows, clamped,
                               lambda: self._explain_positions(request, target))
         lag = target - start - pace * dt
         steer = pace + np.sign(lag) * self._stopping_velocity(np.abs(lag), dt)
@@ -161,7 +179,7 @@ class CommandGuard:
         if (~follows & (np.abs(velocity) < self.velocity)).any():
             clamped |= Clamp.ACCELERATION
         sent = np.where(follows, target, start + velocity * dt)
-        return self._send(sent, velocity, follows, clamped, lambda: (
+        return self._send(start, sent, velocity, dt, follows, clamped, lambda: (
             *self._explain_positions(request, target),
             *(f'{self.names[i]}: {wanted[i]:.3g} /s asked, {velocity[i]:.3g} /s sent'
               for i in np.flatnonzero(~follows))))
@@ -191,23 +209,54 @@ class CommandGuard:
         room = np.maximum(distance, 0.0)
         return 2.0 * room / (dt + np.sqrt(dt * dt + 2.0 * room / self.acceleration))
 
-    def _brake(self, start: Vector, dt: float) -> Vector:
+    def _braked(self, velocity: Vector, dt: float) -> Vector:
         change = self.acceleration * dt
-        velocity = self._moving - np.clip(self._moving, -change, change)
+        braked: Vector = velocity - np.clip(velocity, -change, change)
+        return braked
+
+    def _brake(self, start: Vector, dt: float) -> Vector:
+        velocity = self._braked(self._moving, dt)
         self._target = None
         self._behind = np.ones(self._dim, dtype=bool)  # whatever comes next starts from here
         return self._keep(start + velocity * dt if velocity.any() else start, velocity)
 
     def _send(
-        self, sent: Vector, velocity: Vector, follows: NDArray[np.bool_], clamped: Clamp,
-        explain: Callable[[], tuple[str, ...]],
+        self, start: Vector, planned: Vector, velocity: Vector, dt: float,
+        follows: NDArray[np.bool_], clamped: Clamp, explain: Callable[[], tuple[str, ...]],
     ) -> GuardResult:
         self._behind = ~follows
-        return GuardResult(self._keep(sent, velocity), clamped, explain)
+        if self._shield is not None:
+            braking = self._braked(self._moving, dt)
+            share, why = self._shield.choose(
+                start if self._sent is None else self._sent, braking, velocity,
+                lambda step: self._way(start, step, dt))
+            if share < 1.0:
+                velocity = braking + share * (velocity - braking)
+                planned = start + velocity * dt
+                clamped |= Clamp.WORKSPACE
+                self._behind = np.ones(self._dim, dtype=bool)
+                limits = explain
 
-    def _keep(self, sent: Vector, velocity: Vector) -> Vector:
-        self._sent = np.minimum(np.maximum(sent, self.lower), self.upper)
+                def explain() -> tuple[str, ...]:
+                    return (f'workspace: {why}', *limits())
+        sent = self._keep(planned, velocity)
+        if self._smoother.length > 1 and not np.array_equal(sent, self._planned):
+            clamped |= Clamp.JERK
+        return GuardResult(sent, clamped, explain)
+
+    def _way(self, start: Vector, velocity: Vector, dt: float) -> NDArray[np.float64]:
+        """Return what [n, d] would be sent for a step with `velocity` [d] and braking after it."""
+        positions = [start + velocity * dt]
+        while velocity.any():
+            velocity = self._braked(velocity, dt)
+            positions.append(positions[-1] + velocity * dt)
+        return self._smoother.preview(np.clip(positions, self.lower, self.upper))
+
+    def _keep(self, planned: Vector, velocity: Vector) -> Vector:
+        self._planned = np.minimum(np.maximum(planned, self.lower), self.upper)
         self._moving = velocity
+        sent = self._smoother.push(self._planned)
+        self._sent = np.minimum(np.maximum(sent, self.lower), self.upper)
         return self._sent
 
 

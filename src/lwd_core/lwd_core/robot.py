@@ -17,6 +17,7 @@ __all__ = ['CameraSpec', 'JointSpec', 'RobotSpec', 'SpecError']
 
 COMMAND_INTERFACES = ('joint_trajectory', 'forward_command')
 MAX_CONTROL_RATE = 1000.0  # Hz; a DDS hop costs 0.1 to 0.4 ms
+MAX_SMOOTHING = 0.5  # s over which commands are averaged for a jerk limit
 MAX_IMAGE_SIDE = 4096  # px
 # Sources of observations and how old a sample may be at a tick before the robot must hold [s].
 DEFAULT_MAX_AGE = {'joint_states': 0.1, 'camera': 0.2, 'state_observation': 0.1}
@@ -31,6 +32,7 @@ class JointSpec:
     upper: float
     velocity: float
     acceleration: float
+    jerk: float | None = None  # rad/s^3; None: not limited
 
     @classmethod
     def from_dict(cls, data: Any, where: str) -> JointSpec:
@@ -42,8 +44,9 @@ class JointSpec:
         upper = fields.number('upper')
         if not lower < upper:
             raise fields.error('lower', f'is {lower:g}, must be below upper, which is {upper:g}')
-        joint = cls(name, lower, upper, fields.number('velocity', above=0.0),
-                    fields.number('acceleration', above=0.0))
+        acceleration = fields.number('acceleration', above=0.0)
+        joint = cls(name, lower, upper, fields.number('velocity', above=0.0), acceleration,
+                    _jerk(fields, acceleration))
         fields.done()
         return joint
 
@@ -169,6 +172,17 @@ class RobotSpec:
             max_observation_age=_max_age(fields, cameras))
         fields.done()
         return spec
+
+
+def _jerk(fields: Fields, acceleration: float) -> float | None:
+    if (value := fields.take('jerk', None)) is None:
+        return None
+    jerk = check_number(value, f'{fields.where}: jerk', above=0.0)
+    if 2.0 * acceleration > jerk * MAX_SMOOTHING:
+        raise fields.error('jerk', f'is {jerk:g}, must be at least '
+                           f'{2.0 * acceleration / MAX_SMOOTHING:g} (2 acceleration over '
+                           f'{MAX_SMOOTHING:g} s): commands would lag too far behind')
+    return jerk
 
 
 def _home(fields: Fields, joints: tuple[JointSpec, ...]) -> tuple[float, ...]:

@@ -9,6 +9,7 @@ from lwd_core.clock import NS_PER_S
 from lwd_core.robot import RobotSpec
 from lwd_intervention.records import Vector
 
+STANDING_DRIFT = 0.02  # rad between two samples; below it the arm stands
 RESET_DRIFT = 0.1  # rad; beyond it while the scene is reset, somebody moved the arm
 JUMP_FACTOR = 2.0  # times the velocity limit in one period
 JUMP_MARGIN = 0.05  # rad; encoder noise and late samples
@@ -26,12 +27,30 @@ class Anchor:
         velocity = np.array([joint.velocity for joint in robot.joints])
         self._jump = JUMP_FACTOR * velocity * robot.period_ns / NS_PER_S + JUMP_MARGIN
         self.measured: Vector | None = None
+        self._doubted = False  # the clock jumped: it may be another run of a simulation
 
-    def measure(self, positions: Vector, sent: Vector | None, resetting: bool) -> bool:
-        """Take positions [d]; tell whether the sent position [d] no longer means anything."""
+    def doubt(self) -> None:
+        """Look at the next standing sample as after a reset of the scene."""
+        self._doubted = True
+
+    def measure(
+        self, positions: Vector, sent: Vector | None, resetting: bool, at_rest: bool,
+    ) -> bool:
+        """Take positions [d]; tell whether the sent position [d] no longer means anything.
+
+        `at_rest`: the command stands still, so that a servo's lag explains no distance.
+        """
         before, self.measured = self.measured, positions
         if before is None or sent is None:
             return False
-        if resetting and bool((np.abs(positions - sent) > RESET_DRIFT).any()):
+        if (np.abs(positions - before) > self._jump).any():
+            self._doubted = True  # noticed again once somebody may act on it
             return True
-        return bool((np.abs(positions - before) > self._jump).any())
+        if not at_rest or (np.abs(positions - before) > STANDING_DRIFT).any():
+            return False
+        doubted, self._doubted = resetting or self._doubted, False
+        return doubted and bool((np.abs(positions - sent) > RESET_DRIFT).any())
+
+    def trust(self) -> None:
+        """The measured position is where commands start from now."""
+        self._doubted = False

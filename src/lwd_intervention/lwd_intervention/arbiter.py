@@ -5,9 +5,11 @@
     POLICY, HUMAN --episode over, commands missing or invalid, clock jump, request--> HOLD
     HUMAN --request (handback)--> POLICY          any --request--> ESTOP --request HOLD--> HOLD
 
-A tick is *open* until a command was sent for it, and it gets at most one. The driver's commands
-are forwarded on arrival; HOLD and ESTOP answer ticks by themselves. A change of mode takes effect
-at the open tick if there is one, else at the next: nothing stamped earlier is executed any more.
+A tick is *open* until a command was sent for it, and it gets exactly one. The driver's commands
+are forwarded on arrival; HOLD and ESTOP answer ticks by themselves, and a tick that its driver left
+open is answered with a step towards standstill when the next one comes. A change of mode takes
+effect at the open tick if there is one, else at the next: nothing stamped earlier, and nothing that
+was planned from an earlier observation, is executed any more.
 
 Pure and single-threaded: events in, records out; `arbiter_node.py` holds the lock and the clock.
 """
@@ -16,9 +18,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
+
 from lwd_core.clock import NS_PER_S, Tick
 from lwd_core.guard import Clamp, GuardResult
 from lwd_core.robot import RobotSpec
+from lwd_core.topics import CommandTag
 from lwd_intervention.intervention import TakeoverLog
 from lwd_intervention.modes import allowed, Cause, DRIVERS, Mode, Source, STANDING
 from lwd_intervention.motion import Motion
@@ -32,6 +37,7 @@ from lwd_intervention.records import (
     Vector,
 )
 from lwd_intervention.ticks import TickBook
+from lwd_intervention.watch import Surroundings, Teleop
 
 DRIVER_SOURCE = {Mode.POLICY: Source.POLICY, Mode.HUMAN: Source.HUMAN}
 CLAMP_NAMES = tuple((bit, str(bit.name).lower()) for bit in Clamp if bit)
@@ -52,8 +58,9 @@ class Arbiter:
         self.clamped: Counter[str] = Counter()  # commands changed by the guard, by bit
         self.executed = 0
         self._period = robot.period_ns
-        self._ticks = TickBook(robot.period_ns)
+        self._ticks = TickBook(robot.period_ns, self.config.max_ahead_periods)
         self._motion = Motion(robot)
+        self._around = Surroundings(self.config.max_joint_age)
         self._since = 0                     # first tick of this mode
         self._good: int | None = None       # newest tick this driver filled in this mode
         self._fault = ''                    # why the driver's last command was invalid
@@ -62,6 +69,7 @@ class Arbiter:
         self._episode: Episode | None = None
         self._origin = 0                    # first tick of the episode
         self._waiting_human: Request | None = None
+        self._source = ''                   # of the person who drives, '' if not named
         self._policy_ready = False
         self._policy_reason = 'no policy/status yet'
         self._checkpoint = ''
@@ -82,6 +90,11 @@ class Arbiter:
         return self._episode is not None and self._episode.running
 
     @property
+    def other_writers(self) -> tuple[str, ...]:
+        """Return who else publishes the robot's command."""
+        return self._around.writers
+
+    @property
     def preparing(self) -> bool:
         """Tell whether an episode is about to run."""
         return self._episode is not None and self._episode.resetting
@@ -92,6 +105,8 @@ class Arbiter:
         """Take a control tick: the watchdog, and the answer of HOLD and ESTOP."""
         if tick.reset:
             self._restart(tick.stamp_ns)
+        elif self.mode in DRIVERS:
+            self._hold_open_tick()  # its driver let it pass
         self._ticks.now = tick.stamp_ns
         if self.mode in DRIVERS:
             self._watch(tick.stamp_ns)
@@ -99,10 +114,31 @@ class Arbiter:
             self._hold_open_tick()
         return self._flush()
 
-    def on_joints(self, positions: Vector) -> list[Output]:
-        """Take the measured joint positions [d], in the robot file's order."""
+    def on_joints(self, positions: Vector, stamp_ns: int | None = None) -> list[Output]:
+        """Take the measured joint positions [d], in the robot file's order, and their stamp."""
+        if not np.isfinite(positions).all():
+            self.refused['joint_states: not finite'] += 1
+            return self._flush()
+        if stamp_ns is not None:
+            self._around.joints_ns = stamp_ns
         if self._motion.measure(positions, self.preparing) and self.mode in STANDING:
             self._motion.forget()
+        return self._flush()
+
+    def on_writers(self, others: tuple[str, ...]) -> list[Output]:
+        """Take who else publishes the robot's command; nobody drives while somebody does."""
+        self._around.writers = others
+        if others and self.config.hold_on_second_writer:
+            self._transition(Mode.HOLD, Cause.WATCHDOG, self._around.other_writers(), ARBITER)
+        return self._flush()
+
+    def on_teleop_status(self, source: str, status: Teleop) -> list[Output]:
+        """Take a source's deadman: released or lost, it stops the person who drives with it."""
+        self._around.on_teleop(source, status)
+        if self.mode is Mode.HUMAN and self._good is not None:
+            reason = self._around.deadman(self._source, self._since)
+            if reason:
+                self._transition(Mode.HOLD, Cause.WATCHDOG, f'teleop lost: {reason}', ARBITER)
         return self._flush()
 
     def on_policy_command(self, request: Request) -> list[Output]:
@@ -133,8 +169,6 @@ class Arbiter:
         new = not was.running or episode.id != was.id
         if was.running and (new or not episode.running):
             self._transition(Mode.HOLD, Cause.EPISODE, 'episode ended', 'episode')
-        if was.resetting and not episode.resetting:
-            self._motion.forget()  # the scene is ready: hold where the robot stands now
         if episode.running and new:
             self._begin(episode, known=before is not None)
         return self._flush()
@@ -153,6 +187,7 @@ class Arbiter:
         before = self.mode
         self._transition(mode, Cause.REQUEST, reason or default, operator or 'operator')
         if mode is Mode.HUMAN:
+            self._source = source
             self._start_takeover(before, operator, source, reason or default)
             self._take_open_tick_for_human()
         return True, f'{before.name} to {mode.name}', self._flush()
@@ -180,6 +215,7 @@ class Arbiter:
         self._end_takeover(mode, reason)
         previous, self.mode, self.reason = self.mode, mode, reason
         self._policy_meant |= mode is Mode.POLICY
+        self._source = ''
         self.epoch += 1
         self._good, self._fault, self._silent, self._resumable = None, '', 0, False
         self._out.append(ModeChange(self._since, mode, previous, reason, by,
@@ -193,8 +229,12 @@ class Arbiter:
         self._chunk = 0
         self._policy_meant = episode.start_mode is Mode.POLICY
         if not known:  # restarted amid an episode: a robot must not set off by itself
+            self._origin = self._ticks.floor(episode.started_ns) or self._origin
+            self.takeovers.restarted = True
             return
         self._transition(Mode.HOLD, Cause.EPISODE, 'episode started', 'episode')
+        if self._blocked():
+            return
         if episode.start_mode is Mode.POLICY and not self._policy_can_act():
             self._resumable = self.config.resume_after_starvation and self.mode is Mode.HOLD
             return
@@ -208,6 +248,8 @@ class Arbiter:
         if not allowed(self.mode, mode, Cause.REQUEST):
             return (f'{self.mode.name} to {mode.name} is not allowed; '
                     'release the emergency stop by requesting HOLD first')
+        if mode in DRIVERS and self._blocked():
+            return f'{self._blocked()}; stop it, only the arbiter may command the robot'
         if mode is Mode.POLICY and not self.running:
             return 'POLICY needs a running episode; start one (episode/start)'
         if mode is Mode.POLICY and not self._policy_can_act():
@@ -217,7 +259,12 @@ class Arbiter:
     def _policy_can_act(self) -> bool:
         return self._policy_ready or not self.config.require_policy
 
+    def _blocked(self) -> str:
+        return self._around.other_writers() if self.config.hold_on_second_writer else ''
+
     def _resume(self) -> None:
+        if self._ticks.now is None or self._around.old_joints(self._ticks.now) or self._blocked():
+            return
         if self.running and self._policy_can_act():
             self._transition(Mode.POLICY, Cause.RESUME, 'policy is back', ARBITER)
 
@@ -229,6 +276,10 @@ class Arbiter:
             self._resumable = starved and self.config.resume_after_starvation
 
     def _watch(self, now: int) -> None:
+        old = self._around.old_joints(now)
+        if old:
+            self._lose_driver(old)
+            return
         gap = now - (self._good if self._good is not None else self._since - self._period)
         limit = self.config.max_gap_periods * self._period
         if self._good is None and not self._fault:
@@ -240,8 +291,9 @@ class Arbiter:
     def _restart(self, now: int) -> None:
         """Forget stamps of the time before the clock jumped."""
         self._ticks.restart(now)
+        self._around.restart()
         self._waiting_human, self._origin = None, now
-        self._motion.forget()
+        self._motion.clock_jumped()
         self._transition(Mode.HOLD, Cause.WATCHDOG, 'clock jumped', ARBITER)
 
     # -- takeovers ---------------------------------------------------------------------------
@@ -294,9 +346,24 @@ class Arbiter:
             return f'in {self.mode.name}'
         if self._ticks.floor(request.stamp_ns) < self._since:
             return 'older than the mode change'
-        if request.tag is not None and request.tag.epoch != self.epoch:
-            return 'planned in another epoch'
+        if request.tag is not None:
+            refusal = self._refuse_plan(request.stamp_ns, request.tag)
+            if refusal is not None:
+                return refusal
+        if driver is Mode.HUMAN and self._around.deadman(self._source, self._since):
+            return 'deadman released'
         return self._ticks.refuse(request.stamp_ns)
+
+    def _refuse_plan(self, stamp_ns: int, tag: CommandTag) -> str | None:
+        """Return why a row of a chunk is not executed; row 0 is the tick it was planned at."""
+        age = tag.index * self._period
+        if tag.epoch != self.epoch:
+            return 'planned in another epoch'
+        if self._ticks.floor(stamp_ns) - age < self._since:
+            return 'planned from an observation before the mode change'
+        if age > self.config.max_plan_age * NS_PER_S:
+            return 'planned from an observation too old'
+        return None
 
     def _hold_open_tick(self) -> None:
         stamp = self.open_tick

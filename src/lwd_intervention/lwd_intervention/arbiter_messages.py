@@ -17,11 +17,11 @@ from lwd_core.ros_tick import to_ns, to_stamp
 from lwd_core.topics import CommandTag
 from lwd_intervention.modes import Mode
 from lwd_intervention.records import Episode, Executed, ModeChange, Request, Takeover, Vector
-from lwd_msgs.msg import ControlMode, EpisodeState, ExecutedAction, Intervention
+from lwd_intervention.watch import Teleop
+from lwd_msgs.msg import ControlMode, EpisodeState, ExecutedAction, Intervention, TeleopStatus
 
-assert {bit.name: bit.value for bit in Clamp if bit} == {
-    name: getattr(ExecutedAction, f'CLAMP_{name}')
-    for name in ('POSITION', 'VELOCITY', 'ACCELERATION', 'INVALID')}
+assert all(getattr(ExecutedAction, f'CLAMP_{bit.name}', bit.value) == bit.value
+           for bit in Clamp if bit)
 
 
 def request(message: JointTrajectory) -> Request:
@@ -36,7 +36,13 @@ def episode(message: EpisodeState) -> Episode:
     preparing = message.phase in (EpisodeState.RESETTING, EpisodeState.READY)
     start = Mode.HUMAN if message.start_mode == EpisodeState.MODE_HUMAN else Mode.POLICY
     return Episode(message.episode_id, message.phase == EpisodeState.RUNNING,
-                   preparing, start)
+                   preparing, start, to_ns(message.started))
+
+
+def teleop(message: TeleopStatus) -> Teleop:
+    """Read whether a source's deadman is held."""
+    held = message.state in (TeleopStatus.ALIGNING, TeleopStatus.DRIVING)
+    return Teleop(to_ns(message.header.stamp), held, '' if held else message.reason)
 
 
 def control_mode(change: ModeChange) -> ControlMode:

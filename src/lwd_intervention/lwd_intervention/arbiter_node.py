@@ -19,7 +19,7 @@ from lwd_core.params import param, ParamError
 from lwd_core.robot import RobotSpec
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher, subscription
-from lwd_core.ros_tick import make_tick_source, uses_sim_time
+from lwd_core.ros_tick import make_tick_source, to_ns, uses_sim_time
 from lwd_intervention import arbiter_messages as messages
 from lwd_intervention.arbiter import Arbiter
 from lwd_intervention.deadline import Deadline
@@ -27,9 +27,10 @@ from lwd_intervention.diagnostics import arbiter_status
 from lwd_intervention.modes import Mode, STANDING
 from lwd_intervention.records import ArbiterConfig, Executed, ModeChange, Output
 from lwd_intervention.spin_node import run, steady_clock
-from lwd_msgs.msg import PolicyStatus
+from lwd_msgs.msg import PolicyStatus, TeleopStatus
 from lwd_msgs.srv import RequestMode
 
+WRITERS_PERIOD = 0.25  # s of wall time between two looks for other writers of the command
 PREPARING_SPEED = 8.0  # times hold_rate while an episode is prepared: its scene has to settle
 
 
@@ -47,6 +48,11 @@ class ArbiterParams:
     resume_after_starvation: bool = param(
         True, 'let a starved policy drive again once it is back; never done for a person')
     require_policy: bool = param(True, 'POLICY only while policy/status says READY or ACTING')
+    max_plan_age: float = param(
+        3.0, 'age of the observation that a policy action was planned from; older: not executed',
+        unit='s', lower=0.01, upper=60.0)
+    hold_on_second_writer: bool = param(
+        True, 'HOLD, and nobody may drive, while another node publishes the command topic too')
     hold_rate: float = param(
         25.0, 'ticks per wall second that HOLD answers on simulated time, so that an idle lockstep '
         'simulation does not burn the CPU; 0: at once', unit='Hz', lower=0.0, upper=10000.0)
@@ -82,7 +88,8 @@ class ArbiterNode(Node):
         self._make_publishers()
         self._make_subscriptions()
         self.create_service(RequestMode, 'arbiter/request_mode', self._on_request_mode)
-        self._diagnostics_timer = self.create_timer(1.0, self._on_diagnostics, clock=steady_clock())
+        self.create_timer(1.0, self._on_diagnostics, clock=steady_clock())
+        self.create_timer(WRITERS_PERIOD, self._look_for_writers, clock=steady_clock())
         self._publish_start()
         self.ticks = make_tick_source(self, self.robot.period_ns, self._on_tick)
 
@@ -90,7 +97,11 @@ class ArbiterNode(Node):
         p = self.params
         return ArbiterConfig(
             p.max_gap_periods, p.first_command_timeout, p.resume_after_starvation,
-            p.require_policy, hold_at_once=not (self._sim and p.hold_rate > 0.0))
+            p.require_policy, hold_at_once=not (self._sim and p.hold_rate > 0.0),
+            # On wall time all ticks are the same clock's: more than one ahead would be a burst.
+            max_ahead_periods=2 if self._sim else 1, max_plan_age=p.max_plan_age,
+            max_joint_age=self.robot.max_observation_age['joint_states'],
+            hold_on_second_writer=p.hold_on_second_writer)
 
     def _make_publishers(self) -> None:
         self._command = publisher(self, topics.command(self.robot.command_interface))
@@ -105,6 +116,7 @@ class ArbiterNode(Node):
         subscription(self, topics.TELEOP_COMMAND, self._on_teleop_command)
         subscription(self, topics.POLICY_STATUS, self._on_policy_status)
         subscription(self, topics.EPISODE, self._on_episode)
+        subscription(self, topics.TELEOP_STATUS, self._on_teleop_status)
 
     def _publish_start(self) -> None:
         """Latch HOLD, so that late joiners know the mode before the first transition."""
@@ -123,7 +135,8 @@ class ArbiterNode(Node):
         order = self._joint_order[1]
         if order is not None and len(message.position) == len(names):
             positions = messages.joint_positions(message, order)
-            self._do(lambda: self.core.on_joints(positions))
+            stamp = to_ns(message.header.stamp) or None  # a driver that does not stamp
+            self._do(lambda: self.core.on_joints(positions, stamp))
 
     def _order(self, names: tuple[str, ...]) -> list[int] | None:
         missing = [name for name in self.robot.joint_names if name not in names]
@@ -148,6 +161,9 @@ class ArbiterNode(Node):
     def _on_policy_status(self, message: PolicyStatus) -> None:
         ready = message.state in (PolicyStatus.READY, PolicyStatus.ACTING)
         self._do(lambda: self.core.on_policy_status(ready, message.reason, message.checkpoint))
+
+    def _on_teleop_status(self, message: TeleopStatus) -> None:
+        self._do(lambda: self.core.on_teleop_status(message.source, messages.teleop(message)))
 
     def _on_episode(self, message: Any) -> None:
         self._do(lambda: self.core.on_episode(messages.episode(message)))
@@ -208,17 +224,24 @@ class ArbiterNode(Node):
             self._deadline.set_once(self.params.answer_timeout)
 
     def _on_diagnostics(self) -> None:
-        writers = self.get_publishers_info_by_topic(self._command.topic_name)
-        if len(writers) > 1:
-            names = ', '.join(f'{w.node_namespace.rstrip("/")}/{w.node_name}' for w in writers)
-            self._say('writers', f'{self._command.topic_name} has {len(writers)} writers: {names}; '
-                                 'only the arbiter may command the robot, stop the others')
         with self._lock:
             status = arbiter_status(self.get_fully_qualified_name(), self.core,
-                                    list(self.latency), len(writers))
+                                    list(self.latency), self.ticks.ticker.missed)
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
+
+    def _look_for_writers(self) -> None:
+        topic = self._command.topic_name
+        writers = sorted(f'{info.node_namespace.rstrip("/")}/{info.node_name}'
+                         for info in self.get_publishers_info_by_topic(topic))
+        own = self.get_fully_qualified_name()
+        if own in writers:
+            writers.remove(own)  # once: a second arbiter has the same name
+        if writers:
+            self._say('writers', f'{topic} has another writer: {", ".join(writers)}; only the '
+                                 'arbiter may command the robot, stop the others')
+        self._do(lambda: self.core.on_writers(tuple(writers)))
 
     def _say(self, key: str, text: str, every: float = 10.0) -> None:
         """Log an error, but not the same one again within `every` seconds."""

@@ -11,20 +11,27 @@ from lwd_intervention.modes import Mode
 
 
 def arbiter_status(
-    name: str, core: Arbiter, latency: list[float], writers: int,
+    name: str, core: Arbiter, latency: list[float], missed: int = 0,
 ) -> DiagnosticStatus:
-    """Return mode, counters and command latency; ERROR for ESTOP or a second writer."""
+    """Return mode, counters and command latency; ERROR for ESTOP or a second writer.
+
+    latency: s from a command's arrival to the robot's command, newest ones. missed: ticks that the
+    node did not see.
+    """
     level = DiagnosticStatus.OK
     text = f'{core.mode.name}: {core.reason}'
     if core.running and core.mode is Mode.HOLD:
         level = DiagnosticStatus.WARN
     if core.mode is Mode.ESTOP:
         level = DiagnosticStatus.ERROR
-    if writers > 1:
-        level, text = DiagnosticStatus.ERROR, f'{writers} writers of command; {text}'
+    if core.other_writers:
+        level = DiagnosticStatus.ERROR
+        text = f'{1 + len(core.other_writers)} writers of command; {text}'
     values = {
         'mode': core.mode.name, 'epoch': core.epoch, 'ticks executed': core.executed,
-        'takeovers': core.takeovers.count, 'writers of command': writers,
+        'ticks missed': missed, 'takeovers': core.takeovers.count,
+        'takeover open': core.takeovers.open is not None,
+        'other writers of command': ', '.join(core.other_writers) or 'none',
         **{f'clamped: {bit}': count for bit, count in sorted(core.clamped.items())},
         **{f'refused: {why}': count for why, count in sorted(core.refused.items())},
     }

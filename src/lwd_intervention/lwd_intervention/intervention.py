@@ -15,6 +15,7 @@ class TakeoverLog:
         """Start with none open."""
         self.open: Takeover | None = None
         self.count = 0
+        self.restarted = False  # others may have been noted in this episode before
 
     def start(
         self, stamp_ns: int, tick: int, episode_id: str, operator: str, source: str,
@@ -22,7 +23,8 @@ class TakeoverLog:
     ) -> Takeover:
         """Open a takeover at `tick` and return its record."""
         assert self.open is None, 'a takeover is open'
-        self.count += 1
+        # Each takeover takes a tick, so that the tick is beyond every id given before a restart.
+        self.count = max(self.count, tick if self.restarted else 0) + 1
         self.open = Takeover(stamp_ns, self.count, episode_id, operator, source, reason, tick,
                              checkpoint, overruled_chunk)
         return self.open

@@ -25,12 +25,21 @@ class Motion:
 
     def measure(self, positions: Vector, resetting: bool) -> bool:
         """Take measured positions [d]; tell whether something else moved the robot away."""
-        return self._anchor.measure(positions, self._sent, resetting)
+        return self._anchor.measure(positions, self._sent, resetting, self._guard.at_rest)
 
     def forget(self) -> None:
         """Start again at rest from the measured position."""
         self._guard.reset()
+        self._anchor.trust()
         self._sent = None
+
+    def clock_jumped(self) -> None:
+        """Go on from what was sent, unless the robot turns out to stand elsewhere.
+
+        A clock that is set right leaves the robot where it is; a simulation that starts anew does
+        not, and driving back to the old position would be a motion that nobody asked for.
+        """
+        self._anchor.doubt()
 
     def check(self, request: Request) -> GuardResult:
         """Return what may be sent for a request; `keep` it if it is sent."""

@@ -27,6 +27,10 @@ class ArbiterConfig:
     require_policy: bool = True        # POLICY only while policy/status says READY or ACTING
     hold_at_once: bool = True          # False: HOLD answers in `answer_open_tick` only (paced)
     max_open_ticks: int = 3            # ticks in a row answered for a silent driver before HOLD
+    max_ahead_periods: int = 2         # a command may overtake the clock message of its tick
+    max_plan_age: float = 3.0          # of the observation a policy's action was planned from
+    max_joint_age: float = 0.1         # of joint_states while somebody drives
+    hold_on_second_writer: bool = True  # HOLD while somebody else publishes the robot's command
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Episode:
     running: bool
     resetting: bool = False   # the scene is being prepared; the robot may be moved by others
     start_mode: Mode = Mode.POLICY
+    started_ns: int = 0       # first tick; 0: not known
 
 
 @dataclass(frozen=True)

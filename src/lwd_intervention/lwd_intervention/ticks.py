@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 MAX_AGE_PERIODS = 2    # older commands are never executed
-MAX_AHEAD_PERIODS = 2  # a command may overtake the clock message of its tick
 
 
 class TickBook:
     """Control ticks by their stamp [ns]; each is answered at most once."""
 
-    def __init__(self, period_ns: int) -> None:
-        """Start without a clock."""
+    def __init__(self, period_ns: int, max_ahead: int = 2) -> None:
+        """Start without a clock; refuse commands for later than `max_ahead` ticks from now."""
         self.period = period_ns
+        self.max_ahead = max_ahead
         self.now: int | None = None       # newest tick
         self.answered: int | None = None  # newest tick with a command
 
@@ -44,7 +44,7 @@ class TickBook:
             return 'tick already answered'
         if self.now - stamp > MAX_AGE_PERIODS * self.period:
             return 'older than two periods'
-        if stamp - self.now > MAX_AHEAD_PERIODS * self.period:
+        if stamp - self.now > self.max_ahead * self.period:
             return 'from the future'
         return None
 

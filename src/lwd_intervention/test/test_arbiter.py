@@ -5,6 +5,8 @@ import pytest
 
 from lwd_core.guard import Clamp
 from lwd_intervention.modes import Mode
+from lwd_intervention.records import Episode
+from lwd_intervention.watch import Teleop
 
 
 def test_hold_answers_every_tick_with_the_measured_position():
@@ -25,10 +27,10 @@ def test_the_policy_drives_from_the_first_open_tick_of_the_episode():
     driven = Driven(Mode.POLICY)
     for k in range(1, 4):
         driven.tick(k)
-        driven.policy(k, index=k)
+        driven.policy(k, index=k - 1)
     assert driven.sources() == {0: 'HOLD', 1: 'POLICY', 2: 'POLICY', 3: 'POLICY'}
     assert [r.tick for r in driven.executed()][1:] == [0, 1, 2]
-    assert driven.executed()[-1].tag.index == 3
+    assert driven.executed()[-1].tag.index == 2
 
 
 def test_a_command_ahead_of_its_clock_message_is_executed_and_the_tick_not_answered_again():
@@ -59,11 +61,22 @@ def test_a_command_older_than_two_periods_is_refused():
     driven = Driven(Mode.POLICY, max_gap_periods=10)
     driven.tick(1)
     driven.policy(1)
-    for k in range(2, 7):
-        driven.tick(k)
+    driven.tick(6)  # the arbiter itself slept through four
     assert driven.policy(3) == []
     assert driven.core.refused['policy: older than two periods'] == 1
     assert driven.policy(4) != []
+
+
+def test_a_tick_that_its_driver_let_pass_is_held_and_recorded():
+    driven = Driven(Mode.POLICY)
+    for k in range(1, 5):
+        driven.tick(k)
+        if k != 3:
+            driven.policy(k, [0.5 + 0.05 * k, 0.5])
+    assert driven.sources() == {0: 'HOLD', 1: 'POLICY', 2: 'POLICY', 3: 'HOLD', 4: 'POLICY'}
+    held = driven.executed()[3]
+    assert len(held.requested) == 0 and held.clamped == 0
+    assert driven.policy(3) == [] and driven.core.refused['policy: tick already answered'] == 1
 
 
 def test_a_starved_policy_holds_and_comes_back_replanned():
@@ -284,7 +297,7 @@ def test_a_silent_driver_in_lockstep_is_answered_for_and_then_dropped():
     for k in range(1, 4):
         driven.tick(k)
         driven.add(driven.core.answer_open_tick())
-    assert driven.sources() == {1: 'HOLD', 2: 'HOLD', 3: 'HOLD'}
+    assert driven.sources() == dict.fromkeys(range(4), 'HOLD')
     assert driven.core.mode is Mode.HOLD and driven.core.reason == 'policy silent'
 
 
@@ -313,3 +326,150 @@ def test_modes_epochs_grow_with_every_transition():
     changes = driven.changes()
     assert [change.epoch for change in changes] == list(range(1, len(changes) + 1))
     assert all(a.mode is b.previous for a, b in zip(changes, changes[1:]))
+
+
+def test_an_action_planned_from_an_observation_before_the_handback_is_not_executed():
+    driven = Driven(Mode.POLICY)
+    driven.tick(1)
+    driven.request(Mode.HUMAN)
+    driven.tick(2)
+    driven.human(2)
+    driven.request(Mode.POLICY)  # begins at tick 3
+    driven.tick(3)
+    assert driven.policy(3, index=1) == []  # observed at tick 2
+    assert driven.core.refused['policy: planned from an observation before the mode change'] == 1
+    driven.policy(3, index=0)
+    driven.tick(4)
+    driven.policy(4, index=1)
+    assert driven.sources()[3] == driven.sources()[4] == 'POLICY'
+
+
+def test_an_action_planned_too_long_ago_is_not_executed():
+    driven = Driven(Mode.POLICY, max_plan_age=0.2)
+    for k in range(1, 8):
+        driven.tick(k)
+        driven.policy(k, index=k - 1)
+    assert [k for k, source in driven.sources().items() if source == 'POLICY'] == [1, 2, 3, 4, 5, 6]
+    assert driven.core.refused['policy: planned from an observation too old'] == 1
+
+
+@pytest.mark.parametrize('start_mode', [Mode.POLICY, Mode.HUMAN])
+def test_old_joint_states_hold_whoever_drives_and_only_the_policy_comes_back(start_mode):
+    driven = Driven(start_mode, max_joint_age=0.1)
+    driven.add(driven.core.on_joints(HOME, 0))
+    for k in range(1, 4):
+        driven.tick(k)
+        driven.policy(k)
+        driven.human(k)
+    assert driven.core.mode is Mode.HOLD
+    assert driven.core.reason == 'joint_states 0.12 s old, bound 0.10 s'
+    driven.policy(4)
+    assert driven.core.mode is Mode.HOLD
+    driven.add(driven.core.on_joints(HOME, 4 * PERIOD))
+    driven.tick(4)
+    driven.policy(5)
+    driven.human(5)
+    assert driven.core.mode is (Mode.POLICY if start_mode is Mode.POLICY else Mode.HOLD)
+
+
+def test_joint_states_that_are_not_finite_count_as_none():
+    driven = Driven()
+    driven.add(driven.core.on_joints(np.array([np.nan, 0.5]), PERIOD))
+    driven.tick(0)
+    assert np.array_equal(driven.executed()[-1].sent, HOME)
+    assert driven.core.refused['joint_states: not finite'] == 1
+
+
+@pytest.mark.parametrize('start_mode', [Mode.POLICY, Mode.HUMAN])
+def test_a_second_writer_of_the_command_holds_and_nobody_drives_until_it_is_gone(start_mode):
+    driven = Driven(start_mode)
+    driven.tick(1)
+    driven.add(driven.core.on_writers(('/arm1/intruder',)))
+    assert driven.core.mode is Mode.HOLD
+    assert driven.core.reason == 'second writer of command: /arm1/intruder'
+    for mode in (Mode.POLICY, Mode.HUMAN):
+        accepted, message = driven.request(mode)
+        assert not accepted and '/arm1/intruder' in message and 'stop it' in message
+    driven.end_episode()
+    driven.run_episode(start_mode, 'e2')
+    assert driven.core.mode is Mode.HOLD
+    driven.add(driven.core.on_writers(()))
+    assert driven.core.mode is Mode.HOLD  # never by itself
+    assert driven.request(start_mode)[0]
+
+
+def test_a_second_writer_may_be_only_reported():
+    driven = Driven(Mode.POLICY, hold_on_second_writer=False)
+    driven.add(driven.core.on_writers(('/arm1/intruder',)))
+    assert driven.core.mode is Mode.POLICY and driven.core.other_writers == ('/arm1/intruder',)
+
+
+def teleop(driven, k, held, source='pad', reason=''):
+    driven.add(driven.core.on_teleop_status(source, Teleop(k * PERIOD, held, reason)))
+
+
+@pytest.mark.parametrize(('reason', 'said'), [('', 'deadman released'), ('unplugged', 'unplugged')])
+def test_a_released_deadman_holds_at_once_and_for_good(reason, said):
+    driven = Driven(Mode.POLICY)
+    teleop(driven, 0, True)
+    driven.tick(1)
+    driven.request(Mode.HUMAN)
+    driven.tick(2)
+    driven.human(2)
+    teleop(driven, 2, False, reason=reason)
+    assert driven.core.mode is Mode.HOLD and driven.core.reason == f'teleop lost: {said}'
+    driven.tick(3)
+    driven.human(3)
+    driven.policy(3)
+    teleop(driven, 3, True)
+    assert driven.core.mode is Mode.HOLD and driven.sources()[3] == 'HOLD'
+
+
+def test_commands_of_a_source_whose_deadman_is_released_are_not_executed():
+    driven = Driven(Mode.HUMAN)
+    driven.tick(1)
+    teleop(driven, 1, False)  # before the first command: the person has the usual patience
+    driven.human(1)
+    assert driven.core.mode is Mode.HUMAN and 1 not in driven.sources()
+    assert driven.core.refused['human: deadman released'] == 1
+    teleop(driven, 1, True)
+    driven.human(1)
+    assert driven.sources()[1] == 'HUMAN'
+
+
+def test_a_status_that_crosses_the_takeover_and_another_source_change_nothing():
+    driven = Driven(Mode.POLICY)
+    driven.tick(1)
+    driven.policy(1)
+    driven.request(Mode.HUMAN, source='pad')  # from tick 2
+    driven.tick(2)
+    teleop(driven, 1, False)
+    teleop(driven, 2, False, source='leader')
+    driven.human(2)
+    assert driven.core.mode is Mode.HUMAN and driven.sources()[2] == 'HUMAN'
+
+
+def test_takeovers_after_a_restart_amid_an_episode_have_ids_and_ticks_of_their_own():
+    driven = Driven()
+    driven.core._episode = None
+    driven.tick(100)
+    driven.add(driven.core.on_episode(Episode('e1', True, started_ns=40 * PERIOD)))
+    assert driven.core.mode is Mode.HOLD
+    driven.request(Mode.HUMAN)
+    start, = driven.takeovers()
+    assert start.start_tick == 61 and start.id > 61
+
+
+def test_a_clock_that_is_set_right_does_not_bump_the_arm():
+    driven = Driven(Mode.POLICY)
+    for k in range(1, 6):
+        driven.tick(k)
+        driven.policy(k, [0.5 + 0.1 * k, 0.5])
+    sent = driven.executed()[-1].sent[0]
+    driven.add(driven.core.on_joints(np.array([sent - 0.15, 0.5])))  # the servo lags
+    driven.tick(2, reset=True)
+    for k in range(3, 6):
+        driven.add(driven.core.on_joints(np.array([sent - 0.15 + 0.04 * (k - 2), 0.5])))
+        driven.tick(k)
+    steps = np.diff([record.sent[0] for record in driven.executed()])
+    assert (np.abs(steps) <= 4.0 * 0.04 + 1e-9).all() and (steps >= -1e-9).all()

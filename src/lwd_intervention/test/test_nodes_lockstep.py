@@ -35,7 +35,7 @@ def stack(tmp_path, monkeypatch):
     tasks_file.write_text(yaml.safe_dump({'tasks': {
         'place': {'instruction': 'place it', 'time_limit': 20.0}}}))
     files = {'robot_file': str(robot_file), 'robot': NAMESPACE, 'use_sim_time': True}
-    with world(42) as spin:
+    with world(52) as spin:
         arbiter = spin(lambda **kw: build_arbiter(cli_args=REMAP, **kw), **files)
         episode = spin(lambda **kw: build_episode(cli_args=REMAP, **kw), **files,
                        tasks_file=str(tasks_file), use_reset_scene=True)

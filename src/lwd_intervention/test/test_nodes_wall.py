@@ -69,7 +69,7 @@ def rig(tmp_path, monkeypatch):
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     robot_file = tmp_path / 'robot.yaml'
     robot_file.write_text(yaml.safe_dump(robot(command_interface='forward_command').to_dict()))
-    with world(44) as spin:
+    with world(54) as spin:
         arbiter = spin(lambda **kw: build_node(namespace=NAMESPACE, **kw),
                        robot_file=str(robot_file), first_command_timeout=0.4)
         rig = spin(Rig)
@@ -146,14 +146,14 @@ def test_a_bad_parameter_ends_the_process_with_one_line(arguments, words):
 
 def test_a_terminated_arbiter_holds_before_it_goes(tmp_path, monkeypatch):
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    monkeypatch.setenv('ROS_DOMAIN_ID', '45')
+    monkeypatch.setenv('ROS_DOMAIN_ID', '55')
     robot_file = tmp_path / 'robot.yaml'
     robot_file.write_text(yaml.safe_dump(robot(command_interface='forward_command').to_dict()))
     process = subprocess.Popen([
         sys.executable, '-m', 'lwd_intervention.arbiter_node', '--ros-args', '-r',
         f'__ns:=/{NAMESPACE}', '-p', f'robot_file:={robot_file}'])
     try:
-        with world(45) as spin:
+        with world(55) as spin:
             rig = spin(Rig)
             wait_for(lambda: rig.modes and rig.commands)
             rig.phase(EpisodeState.READY)
