@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the table consists of: methods, budgets, and the pieces of work with what each needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lwd_sim.tasks import TASKS
+
+HORIZON = 16  # control steps in a chunk
+LONG_CHUNKS = 30  # a task that usually takes longer is a long one
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row. `agent` and `replay` are laid over the recipe that all rows share."""
+
+    title: str
+    agent: dict[str, Any] = field(default_factory=dict)
+    replay: dict[str, Any] = field(default_factory=dict)
+    offline: bool = True  # trains on the offline data
+    online: bool = False  # deploys itself and goes on
+    ablation: bool = False
+    long_only: bool = False  # says something only where a task is long
+
+
+LWD = {'algorithm': 'lwd'}
+METHODS = {
+    'sft': Method('SFT', offline=False),
+    'filtered_bc': Method('filtered BC', {'algorithm': 'filtered_bc'}),
+    'iql': Method('IQL, weighted cloning', {'algorithm': 'iql'}),
+    'hg_dagger': Method('HG-DAgger', {'algorithm': 'dagger'}, offline=False, online=True),
+    'recap': Method('RECAP', {'algorithm': 'recap'}, online=True),
+    'lwd': Method('LWD', LWD, online=True),
+    'lwd_no_tilt': Method('LWD, beta = 0', {**LWD, 'qam': {'beta': 0.0}}, online=True,
+                          ablation=True),
+    'lwd_expectile': Method('LWD, expectile V', {**LWD, 'value': 'expectile'}, online=True,
+                            ablation=True),
+    'lwd_constant_tau': Method('LWD, constant tau', {**LWD, 'divl': {'alpha': 0.0}},
+                               ablation=True),
+    'lwd_n1': Method('LWD, n = 1', LWD, {'n_step_offline': 1}, ablation=True, long_only=True),
+}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A budget; the same for every method. Episodes are for each task."""
+
+    tasks: tuple[str, ...]
+    seeds: int
+    demonstrations: int
+    sft_steps: int
+    rollouts: int  # autonomous ones of the SFT policy, for the offline buffer
+    offline_steps: int
+    rounds: int  # of deployment, corrected by the operator
+    round_episodes: int
+    round_steps: int  # updates after each round
+    starts: int  # held-out ones, at the end
+    round_starts: int  # of the curve, after each round but the last
+    methods: tuple[str, ...] = tuple(METHODS)
+
+
+PROFILES = {
+    'short': Profile(('place', 'crate'), 1, 4, 500, 6, 150, 1, 6, 150, 10, 0),
+    'evening': Profile(('place', 'crate', 'handover'), 3, 2, 1000, 20, 1200, 3, 20, 800, 30, 10),
+    'full': Profile(tuple(TASKS), 3, 5, 3000, 100, 8000, 8, 40, 4000, 50, 20),
+}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One resumable piece: its name in the ledger, what it does, what must be done before."""
+
+    name: str
+    kind: str  # 'data' | 'offline' | 'round' | 'evaluate'
+    seed: int
+    method: str = ''
+    round: int = 0  # 0: after the offline phase
+    needs: tuple[str, ...] = ()
+
+
+def is_long(task: str) -> bool:
+    """Say whether a task counts as long-horizon."""
+    return TASKS[task].usual_time / HORIZON >= LONG_CHUNKS
+
+
+def methods_of(profile: Profile) -> dict[str, Method]:
+    """Return the rows of a profile."""
+    long = any(is_long(task) for task in profile.tasks)
+    return {name: METHODS[name] for name in profile.methods
+            if long or not METHODS[name].long_only}
+
+
+def pieces(profile: Profile) -> list[Piece]:
+    """Return all pieces, in an order in which one process could do them."""
+    found: list[Piece] = []
+    for seed in range(profile.seeds):
+        data = Piece(f'{seed}/data', 'data', seed)
+        found += [data, Piece(f'{seed}/sft/evaluate0', 'evaluate', seed, 'sft', 0, (data.name,))]
+        for name, method in methods_of(profile).items():
+            before = data.name
+            if method.offline:
+                train = Piece(f'{seed}/{name}/offline', 'offline', seed, name, 0, (before,))
+                before = train.name
+                found += [train, _evaluate(train)]
+            if not method.online:
+                continue
+            for number in range(1, profile.rounds + 1):
+                train = Piece(f'{seed}/{name}/round{number}', 'round', seed, name, number,
+                              (before,))
+                before = train.name
+                found.append(train)
+                if number == profile.rounds or profile.round_starts:
+                    found.append(_evaluate(train))
+    return found
+
+
+def _evaluate(of: Piece) -> Piece:
+    return replace(of, name=f'{of.seed}/{of.method}/evaluate{of.round}', kind='evaluate',
+                   needs=(of.name,))
