@@ -264,7 +264,7 @@ class ControlLoop:
         chunk_id, self._next_chunk = self._next_chunk, self._next_chunk + 1
         return Planned(
             chunk_id, request.epoch, request.tick, self._now.stamp_ns, observation.sources,
-            self.situation.digest, chunk_seed(self.situation.episode_id, chunk_id), started,
+            self.situation.digest, chunk_seed(self.situation.episode_id, request.tick), started,
             shadow, request.continuation, request.running)
 
     def _observe(self) -> Observation:

@@ -77,7 +77,10 @@ class Situation:
     gate_open: bool = False
 
 
-def chunk_seed(episode_id: str, chunk_id: int) -> int:
-    """Return the seed of a chunk's noise, in [0, 2^63)."""
-    digest = hashlib.sha256(f'{episode_id}/{chunk_id}'.encode()).digest()
+def chunk_seed(episode_id: str, tick: int) -> int:
+    """Return the seed of the noise of a chunk planned at tick number `tick`, in [0, 2^63).
+
+    By the tick and not by a count, so that whoever plays the episode again draws the same noise.
+    """
+    digest = hashlib.sha256(f'{episode_id}/{tick}'.encode()).digest()
     return int.from_bytes(digest[:8], 'big') >> 1
