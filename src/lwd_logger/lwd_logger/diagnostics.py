@@ -20,5 +20,6 @@ def recorder_status(name: str, status: Status) -> DiagnosticStatus:
         'MB': f'{status.bytes / 1e6:.1f}', 'episodes written': status.episodes_written,
         'messages lost': status.lost_total, 'disk free [GB]': f'{status.disk_free / 1e9:.1f}',
     }
+    values |= {f'lost of {count.topic}': count.lost for count in status.topics if count.lost}
     return DiagnosticStatus(level=level, name=f'{name.lstrip("/")}: bag', message=text,
                             values=[KeyValue(key=k, value=str(v)) for k, v in values.items()])

@@ -2,7 +2,8 @@
 """The recorder's state machine, without ROS.
 
     IDLE --episode READY--> RECORDING --episode IDLE, or another id--> CLOSING --> IDLE
-    any --disk full, bag refused--> FAULT --next episode READY with disk enough--> RECORDING
+    RECORDING --disk full or nearly, bag too large--> FAULT, what is written is kept
+    any --disk too small, bag refused, second recorder--> FAULT --next episode READY--> RECORDING
 
 RECORDING is not said before the robot was heard once: its subscriptions may be known, and still not
 be connected, and an episode without its first seconds of sensors is worth nothing.
@@ -16,10 +17,6 @@ go out through `report` whenever the state changes and once a second.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
-import enum
-import time
 from typing import Any
 
 from lwd_core.episode.definitions import DefinitionError, Definitions
@@ -28,57 +25,18 @@ from lwd_core.episode.gaps import LossCounter
 from lwd_core.episode.log import EpisodeLog, READY, RUNNING
 from lwd_core.episode.log import IDLE as EPISODE_IDLE
 from lwd_core.episode.meta import EpisodeMeta, valid_id
-from lwd_core.episode.writer import EpisodeBagWriter, TopicTally
+from lwd_core.episode.writer import EpisodeBagWriter
 from lwd_core.robot import RobotSpec
 from lwd_core.topics import EPISODE, JOINT_STATES, TopicSpec
 from lwd_logger.config import MIB, RecorderParams
+from lwd_logger.open_bag import full_name, OpenBag
 from lwd_logger.preroll import PreRoll, Received
 from lwd_logger.spool import Log, Spool
+from lwd_logger.status import Clocks, State, Status
 
+__all__ = ['Clocks', 'Recorder', 'State', 'Status']
 _REPORT_PERIOD = 1.0  # s
-
-
-class State(enum.IntEnum):
-    """As in lwd_msgs/RecorderStatus."""
-
-    IDLE = 0
-    RECORDING = 1
-    CLOSING = 2
-    FAULT = 3
-
-
-@dataclass(frozen=True)
-class Status:
-    """What the recorder says of itself."""
-
-    state: State
-    episode_id: str
-    last_episode_id: str
-    reason: str
-    messages: int
-    bytes: int
-    topics: tuple[TopicTally, ...]
-    lost_total: int
-    episodes_written: int
-    disk_free: int
-
-
-@dataclass
-class _Open:
-    """The episode being recorded."""
-
-    writer: EpisodeBagWriter
-    log: EpisodeLog
-    broken: str = ''  # why nothing more is written
-
-
-@dataclass
-class Clocks:
-    """Time as the recorder sees it; tests replace it."""
-
-    monotonic: Callable[[], float] = time.monotonic
-    wall: Callable[[], str] = field(
-        default=lambda: datetime.now(timezone.utc).isoformat(timespec='milliseconds'))
+Offered = Callable[[str], 'list[dict[str, Any]]']
 
 
 class Recorder:
@@ -89,7 +47,11 @@ class Recorder:
         spool: Spool, definitions: Definitions, report: Callable[[Status], None], log: Log,
         clock: str = 'wall', clocks: Clocks | None = None,
         submit: Callable[[Callable[[], None]], object] = lambda job: job(),
+        offered: Offered = lambda topic: [], sync: Callable[[int], None] | None = None,
     ) -> None:
+        """`offered` says the QoS of a topic's publishers, `sync` makes a descriptor's file durable
+        and closes it, without waiting.
+        """
         self._name = name
         self._robot = robot
         self._specs = specs
@@ -101,16 +63,20 @@ class Recorder:
         self._clock = clock
         self._clocks = clocks or Clocks()
         self._submit = submit
+        self._offered = offered
+        self._sync = sync
+        self._prefix = f'/{name}/'
+        self.rival = ''  # who else records this robot
         self._closing = 0  # bags given to `submit` and not done
         self.losses = LossCounter()
         self._preroll = PreRoll(round(params.pre_roll * 1e9), params.pre_roll_mib * MIB, specs)
-        self._open: _Open | None = None
+        self._open: OpenBag | None = None
         self._heard = False  # the robot, ever
         self._fault = ''
         self._warned = False
         self._last_id = ''
         self._written = 0
-        self._next_flush = self._next_report = self._next_retry = 0.0
+        self._next_flush = self._next_sync = self._next_report = self._next_retry = 0.0
         for spec in specs.values():
             definitions.get(spec.type)  # generate now, not when an episode waits
 
@@ -123,7 +89,7 @@ class Recorder:
         """Take one received message."""
         lost = self.losses.arrived(message.topic, message.sequence or None)
         if lost and self._open:
-            self._tally(message.topic).lost += lost
+            self._open.tally(message.topic).lost += lost
         if message.topic == EPISODE.name:
             self._on_episode(message)
         else:
@@ -141,7 +107,7 @@ class Recorder:
         """Count messages that are known to be lost."""
         self.losses.add(topic, count)
         if self._open:
-            self._tally(topic).lost += count
+            self._open.tally(topic).lost += count
 
     def tick(self) -> None:
         """Flush, watch the disk, retry the store, report: whatever is due."""
@@ -171,21 +137,22 @@ class Recorder:
             state = self._state(episode)
         writer = episode.writer if episode else None
         return Status(
-            state, episode.log.meta.id if episode else '', self._last_id, self._reason(episode),
+            state, episode.id if episode else '', self._last_id, self._reason(episode),
             writer.messages if writer else 0, writer.payload_bytes if writer else 0,
             tuple(writer.topics.values()) if writer else (), self.losses.total, self._written,
             self._spool.disk_free())
 
-    def _state(self, episode: _Open | None) -> State:
-        if episode is not None and not episode.broken and self._heard:
+    def _state(self, episode: OpenBag | None) -> State:
+        if episode is not None and not episode.ended and self._heard:
             return State.RECORDING
         if self._fault:
             return State.FAULT
         return State.CLOSING if self._closing else State.IDLE
 
-    def _reason(self, episode: _Open | None) -> str:
+    def _reason(self, episode: OpenBag | None) -> str:
         if episode is not None and not self._heard and not self._fault:
-            return f'no {self._full(JOINT_STATES.name)} was ever received; does the robot publish?'
+            topic = full_name(self._prefix, JOINT_STATES.name)
+            return f'no {topic} was ever received; does the robot publish?'
         return self._fault
 
     def report(self, state: State | None = None) -> None:
@@ -196,7 +163,7 @@ class Recorder:
     def _on_episode(self, message: Received) -> None:
         state = self._decode(message)
         self._preroll.add(message)
-        current = self._open.log.meta.id if self._open else ''
+        current = self._open.id if self._open else ''
         other = state.episode_id != current
         if current and other and state.phase == EPISODE_IDLE and state.episode_id:
             return  # latched by somebody else: what it tells of is over
@@ -215,6 +182,9 @@ class Recorder:
         if not valid_id(state.episode_id):
             self._fail(f'episode id {state.episode_id!r} refused: 1 to 100 letters, digits, "_", '
                        '"." or "-"')
+            return
+        if self.rival:
+            self._fail(f'{state.episode_id} is not recorded: {self.rival}')
             return
         free, bound = self._spool.disk_free(), self._params.disk_stop_mib * MIB
         if free < bound:
@@ -236,38 +206,47 @@ class Recorder:
         if self._heard:
             self.report()
 
-    def _open_bag(self, opened: EpisodeMeta) -> _Open:
+    def _open_bag(self, opened: EpisodeMeta) -> OpenBag:
         folder = self._spool.open(opened)
-        writer = EpisodeBagWriter(folder, opened.id, self._definitions)
-        for name, spec in self._specs.items():
-            writer.add_topic(spec, self._full(name))
-        writer.flush()
-        return _Open(writer, EpisodeLog(opened))
+        writer = EpisodeBagWriter(
+            folder, opened.id, self._definitions, self._params.compression)
+        try:
+            for name, spec in self._specs.items():
+                writer.add_topic(spec, full_name(self._prefix, name), self._offered(name))
+            writer.flush()
+        except OSError:
+            writer.abort()
+            self._spool.drop(opened.id)
+            raise
+        return OpenBag(writer, EpisodeLog(opened), self._prefix)
 
-    def _write(self, episode: _Open, message: Received) -> None:
+    def _write(self, episode: OpenBag, message: Received) -> None:
         if message.topic in EpisodeLog.TOPICS:
             episode.log.add(message.topic, self._decode(message))
-        if episode.broken:
-            return
-        try:
-            episode.writer.write(self._full(message.topic), message.data, message.log_ns,
-                                 message.publish_ns, message.sequence)
-        except OSError as error:
-            self._break(episode, error)
+        ended = episode.ended
+        missing = episode.write(message)
+        if missing and not message.sequence:  # the middleware gives no numbers: the stamps count
+            self.lost(message.topic, missing)
+        if episode.ended != ended:
+            self._fail(f'{episode.ended}; what is written is kept: make room')
 
     def _flush(self) -> None:
-        if self._open and not self._open.broken:
-            try:
-                self._open.writer.flush()
-            except OSError as error:
-                self._break(self._open, error)
-
-    def _break(self, episode: _Open, error: OSError) -> None:
-        """Stop writing this bag; what is in it stays, and the episode is followed to its end."""
-        episode.writer.abort()
-        episode.broken = (f'cannot write {episode.writer.partial} after '
-                          f'{episode.writer.messages} messages: {error.strerror or error}')
-        self._fail(f'{episode.broken}; what is written is kept: make room')
+        episode = self._open
+        if episode is None or episode.ended:
+            return
+        episode.flush()
+        now = self._clocks.monotonic()
+        if self._sync is not None and now >= self._next_sync and not episode.ended:
+            self._next_sync = now + self._params.sync_period
+            self._sync(episode.writer.sync_handle())
+        free, floor = self._spool.disk_free(), self._params.disk_stop_mib * MIB // 4
+        if free < floor:
+            episode.stop(f'the recording stopped with {free // MIB} MiB free in '
+                         f'{self._spool.path}, at least {floor // MIB} MiB stay free')
+        elif episode.writer.payload_bytes > self._params.bag_max_gib * (1 << 30):
+            episode.stop(f'the recording stopped at bag_max_gib, {self._params.bag_max_gib} GiB')
+        if episode.ended:
+            self._fail(f'{episode.ended}; what is written is kept')
 
     def _close(self, detail: str = '') -> None:
         episode = self._open
@@ -277,31 +256,29 @@ class Recorder:
         self._closing += 1
         self._submit(lambda: self._finish(episode, detail))
 
-    def _finish(self, episode: _Open, detail: str) -> None:
-        meta = episode.log.meta
+    def _finish(self, episode: OpenBag, detail: str) -> None:
         try:
-            if episode.broken:
-                # Room may have been made meanwhile. The outcome is left open: the end is missing.
-                self._spool.recover(self._blank(meta.id), only=meta.id)
-            elif episode.log.ran:
-                self._complete(episode, detail)
-            else:
+            if not episode.damaged and not episode.log.ran:
                 episode.writer.abort()
-                self._spool.drop(meta.id)
-                self._log('info', f'{meta.id}: never ran, its bag was removed')
+                self._spool.drop(episode.id)
+                self._log('info', f'{episode.id}: never ran, its bag was removed')
+            elif episode.damaged or not self._complete(episode, detail):
+                # Room may have been made meanwhile. The outcome is left open: the end is missing.
+                self._spool.recover(self._blank(episode.id), only=episode.id)
         finally:
             self._closing -= 1
         self._hand_over()
         self.report()
 
-    def _complete(self, episode: _Open, detail: str) -> None:
-        meta = episode.log.meta
+    def _complete(self, episode: OpenBag, detail: str) -> bool:
         try:
-            bag = episode.writer.close(
-                {'episode_id': meta.id, 'task': meta.task, 'outcome': meta.outcome})
-            self._spool.complete(episode.log.finished(bag, detail))
+            self._spool.complete(episode.close(detail))
         except OSError as error:
-            self._break(episode, error)
+            episode.writer.abort()
+            self._fail(f'cannot close {episode.writer.partial}: {error.strerror or error}; what is '
+                       'written is kept: make room')
+            return False
+        return True
 
     def _hand_over(self) -> None:
         for meta in self._spool.hand_over():
@@ -331,16 +308,9 @@ class Recorder:
             robot_spec=self._robot.to_dict(), task='', instruction='', clock=self._clock,
             recorded_at=self._clocks.wall())
 
-    def _tally(self, topic: str) -> TopicTally:
-        assert self._open is not None
-        return self._open.writer.topics[self._full(topic)]
-
     def _decode(self, message: Received) -> Any:
         kind = self._specs[message.topic].type
         try:
             return self._definitions.typestore.deserialize_cdr(message.data, kind)
         except Exception as error:  # rosbags raises many kinds
             raise EpisodeError('damaged', f'{message.topic}: not a {kind}: {error}') from error
-
-    def _full(self, topic: str) -> str:
-        return topic if topic.startswith('/') else f'/{self._name}/{topic}'

@@ -5,16 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 import signal
 import sys
 import threading
+import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 import rclpy
-from rclpy.callback_groups import CallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -26,52 +26,62 @@ from lwd_core.robot import RobotSpec, SpecError
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher, subscription
 from lwd_core.ros_tick import uses_sim_time
-from lwd_core.store import open_store, StoreError
+from lwd_core.store import FolderStore, StoreError
 from lwd_core.topics import TopicSpec
-from lwd_logger.config import MIB, RecorderParams
+from lwd_logger.config import check_robot_name, MIB, RecorderParams
 from lwd_logger.diagnostics import recorder_status
-from lwd_logger.intake import Collector, Intake, Source, Take
+from lwd_logger.intake import Collector, Intake, Source
 from lwd_logger.pump import Pump
 from lwd_logger.recorder import Recorder, Status
+from lwd_logger.rivals import Rivals
+from lwd_logger.ros_listener import Listener, Polled
 from lwd_logger.spool import Spool, SpoolError
+from lwd_logger.sync import Syncer
 from lwd_msgs.msg import RecorderStatus, TopicCount
 
-# Deeper than the publishers' queues: the recorder may come late, it must not lose.
-_MIN_DEPTH = 200
 _POLL = 0.2  # s; how soon a signal is noticed while nothing arrives
+_WATCH = 2.0  # s; how often publishers' QoS and other recorders are looked for
 
 
 class RecorderNode(Node):
     """Records one robot.
 
     Threads: the intake takes messages from the subscriptions, the writer does all else but closing
-    bags, which has its own; the executor serves parameters and the clock.
+    bags and syncing, which have their own; the executor serves parameters, the clock and `_watch`.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('recorder', **kwargs)
         self.params = declare(self, RecorderParams)
         robot = _robot(self.params)
-        name = self.params.robot or self.get_namespace().strip('/') or robot.name
+        name = check_robot_name(
+            self.params.robot or self.get_namespace().strip('/') or robot.name)
         sim_time = uses_sim_time(self)
         self._status = publisher(self, topics.RECORDER_STATUS)
         self._diagnostics = publisher(self, topics.DIAGNOSTICS)
+        self._rivals = Rivals()
+        subscription(self, topics.RECORDER_STATUS, self._on_status)
         specs = recorded_topics(robot, self.params.raw_cameras)
-        self._closer = ThreadPoolExecutor(1, 'bag-closer')
         self._spool = self._make_spool(name)
+        self._closer = ThreadPoolExecutor(1, 'bag-closer')
+        self._syncer = Syncer(self._failed)
+        polled = Polled()
+        self._listeners = {name: Listener(self, spec, polled) for name, spec in specs.items()}
         self.recorder = Recorder(
             name, robot, specs, self.params, self._spool, Definitions(),
             self._publish_status, self._say, 'sim' if sim_time else 'wall',
-            submit=self._submit)
+            submit=self._submit, offered=lambda topic: self._listeners[topic].offered(),
+            sync=self._syncer)
         self.recorder.recover()
         self._closed = False
-        self._polled = _Polled()
-        self._listeners: list[Any] = []
-        sources = [Source(name, self._take_from(spec)) for name, spec in specs.items()]
-        clock = self._take_from(topics.CLOCK) if sim_time else None
+        sources = [Source(name, listener.take) for name, listener in self._listeners.items()]
+        self._clock_listener = Listener(self, topics.CLOCK, polled) if sim_time else None
         self._pump = Pump(self.recorder.handle, self.recorder.tick, self.recorder.lost,
                           self._failed, self.params.queue_mib * MIB)
-        self._intake = Intake(Collector(sources, clock), self._pump.put, self._failed)
+        self._intake = Intake(
+            Collector(sources, self._clock_listener.take if self._clock_listener else None),
+            self._pump.put, self._failed)
+        self.create_timer(_WATCH, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def destroy_node(self) -> None:
         """Write what is queued, close the bag that is open, leave the graph."""
@@ -82,27 +92,29 @@ class RecorderNode(Node):
         self._pump.stop()
         self.recorder.shut_down()
         self._closer.shutdown()
+        self._syncer.stop()
         self._spool.close()
         super().destroy_node()
 
     def _make_spool(self, name: str) -> Spool:
-        if not self.params.store:
-            raise ParamError("parameter store: '' refused, must name the store's folder")
-        store = open_store(self.params.store)
+        store = FolderStore(self.params.folder.removeprefix('file://'))
         path = Path(self.params.spool).expanduser() if self.params.spool else (
-            store.local('episodes').parent / '.spool' / name)
+            store.path / '.spool' / name)
         return Spool(path, store, self._say)
 
-    def _take_from(self, spec: TopicSpec) -> Take:
-        """Subscribe and return how to take one message; the executor leaves it alone."""
-        deep = replace(spec, depth=max(spec.depth, _MIN_DEPTH))
-        listener = subscription(self, deep, _unused, raw=True, callback_group=self._polled)
-        self._listeners.append(listener)
+    def _watch(self) -> None:
+        """Follow publishers that came or went, and look for another recorder."""
+        for listener in self._listeners.values():
+            if text := listener.adapt():
+                self._say('warning', text)
+        other = self._rivals.present(time.monotonic())
+        rival = f'two recorders for one robot: the other is on {other}; stop one' if other else ''
+        if rival and not self.recorder.rival:
+            self._say('error', rival)
+        self.recorder.rival = rival
 
-        def take() -> Any:
-            with listener.handle:
-                return listener.handle.take_message(listener.msg_type, True)
-        return take
+    def _on_status(self, message: RecorderStatus) -> None:
+        self._rivals.heard(message.header.frame_id, time.monotonic())
 
     def _publish_status(self, status: Status) -> None:
         if not self.context.ok():
@@ -115,6 +127,7 @@ class RecorderNode(Node):
             topics=[TopicCount(topic=t.topic, messages=t.messages, bytes=t.bytes, lost=t.lost)
                     for t in status.topics])
         message.header.stamp = self.get_clock().now().to_msg()
+        message.header.frame_id = self._rivals.identity
         self._status.publish(message)
         diagnostics = DiagnosticArray(
             status=[recorder_status(self.get_fully_qualified_name(), status)])
@@ -159,27 +172,6 @@ def _robot(params: RecorderParams) -> RobotSpec:
     if not params.robot_file:
         raise ParamError("parameter robot_file: '' refused, must name a robot file")
     return RobotSpec.from_yaml(params.robot_file)
-
-
-class _Polled(CallbackGroup):
-    """Keeps its subscriptions out of every executor.
-
-    Their events too: an executor that waits for those wakes up for every message (Fast DDS). An
-    incompatible QoS is reported by the publisher's side.
-    """
-
-    def can_execute(self, entity: Any) -> bool:
-        return False
-
-    def beginning_execution(self, entity: Any) -> bool:
-        return False
-
-    def ending_execution(self, entity: Any) -> None:
-        pass
-
-
-def _unused(data: bytes) -> None:
-    raise AssertionError('messages are taken by the intake, never by an executor')
 
 
 def main(args: list[str] | None = None) -> None:

@@ -19,7 +19,7 @@ from lwd_core.episode.errors import EpisodeError
 from lwd_core.episode.meta import EpisodeMeta, META
 from lwd_core.episode.recover import recover
 from lwd_core.episode.writer import PARTIAL
-from lwd_core.store import Store, StoreError, write_atomic
+from lwd_core.store import make_dirs, Store, StoreAwayError, StoreError, write_atomic
 
 OPENED = 'opened.json'
 BROKEN = 'broken'
@@ -37,7 +37,7 @@ class Spool:
         self.path = path
         self._store = store
         self._log = log
-        path.mkdir(parents=True, exist_ok=True)
+        make_dirs(path)
         self._lock = open(path / '.lock', 'w')
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -63,7 +63,7 @@ class Spool:
         folder = self.folder(opened.id)
         if folder.exists():
             self._move_aside(folder, 'an episode of this name is being recorded again')
-        folder.mkdir()
+        make_dirs(folder)
         write_atomic(folder / OPENED, opened.to_json())
         return folder
 
@@ -97,6 +97,9 @@ class Spool:
             if (folder / META).is_file() or (only and folder.name != only):
                 continue
             try:
+                if not any(folder.iterdir()):
+                    folder.rmdir()  # killed when all was in the store already
+                    continue
                 self._recover(folder, fallback)
             except (OSError, EpisodeError) as error:
                 self._log('error', f'{folder.name}: not recovered yet, nothing is lost: {error}')
@@ -107,7 +110,7 @@ class Spool:
             self._move_aside(folder, 'it holds not one whole message')
             return
         (folder / OPENED).unlink(missing_ok=True)
-        loss = f'; lost what followed: {found.lost}' if found.lost else '; nothing was lost'
+        loss = f'; lost: {found.lost}' if found.lost else '; all that was written'
         self._log('warning', f'{folder.name}: recovered {found.messages} messages of an episode '
                              f'that was not closed, outcome {found.meta.outcome}{loss}')
 
@@ -118,16 +121,16 @@ class Spool:
                 (folder / leftover).unlink(missing_ok=True)
             self._store.put_dir(folder, meta.store_path, META, move=True)
             return meta
-        except EpisodeError as error:
-            self._move_aside(folder, str(error))
-        except (OSError, StoreError) as error:
+        except (OSError, StoreAwayError) as error:
             self._log('error', f'{folder.name}: the store did not take it, kept in {folder}, next '
                                f'try follows: {error}')
+        except (EpisodeError, StoreError) as error:  # another try would not help
+            self._move_aside(folder, str(error))
         return None
 
     def _move_aside(self, folder: Path, why: str) -> None:
         target = self.path / BROKEN / folder.name
-        target.parent.mkdir(exist_ok=True)
+        make_dirs(target.parent)
         number = 1
         while target.exists():
             target = target.with_name(f'{folder.name}.{number}')

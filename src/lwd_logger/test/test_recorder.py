@@ -15,7 +15,7 @@ from lwd_core.episode import EpisodeBagReader, list_episodes, read_episode, read
 from lwd_core.episode.gaps import LossCounter
 from lwd_core.episode.synthetic import Recipe, START_NS
 from lwd_core.observation import ObservationSpec
-from lwd_core.store import FolderStore, StoreError
+from lwd_core.store import FolderStore, StoreAwayError
 from lwd_logger.preroll import PreRoll, Received
 from lwd_logger.recorder import State
 from lwd_logger.spool import Spool, SpoolError
@@ -342,7 +342,7 @@ class AwayStore(FolderStore):
 
     def put_dir(self, *arguments, **options):
         if self.away:
-            raise StoreError('no route to store')
+            raise StoreAwayError('no route to store')
         super().put_dir(*arguments, **options)
 
 

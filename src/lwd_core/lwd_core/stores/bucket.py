@@ -15,6 +15,7 @@ from functools import lru_cache
 import hashlib
 import os
 from pathlib import Path
+import shutil
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -172,9 +173,7 @@ class BucketStore:
             for name in names:
                 self._put_file(source / name, f'{rel}/{name}', pace)
         if move:
-            for name in names:
-                (source / name).unlink()
-            source.rmdir()
+            shutil.rmtree(source)
 
     def delete_dir(self, rel: str, marker: str) -> None:
         """Remove all objects under `rel`, the marker first."""
@@ -245,8 +244,8 @@ class BucketStore:
                 answer = obstore.put(self._objects, rel, pieces, use_multipart=True,
                                      chunk_size=part, max_concurrency=2)
         if _etag(answer) != tag.value and self.digest(rel) != sha256_file(path):
-            raise StoreError(f'{rel}: what {self._url} holds differs from what was sent: to be '
-                             'sent again')
+            raise StoreAwayError(f'{rel}: what {self._url} holds differs from what was sent: to be '
+                                 'sent again')
 
     def _check_size(self, rel: str, size: int, expected: int) -> None:
         if size != expected:

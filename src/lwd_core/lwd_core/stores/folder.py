@@ -18,6 +18,7 @@ from lwd_core.stores.paths import (
     folder_files,
     MAX_GET_BYTES,
     Names,
+    StoreAwayError,
     StoreError,
     visible,
 )
@@ -183,8 +184,8 @@ def copy_resumed(source: Path, target: Path, pace: Pace | None = None) -> None:
         os.fsync(copy.fileno())
     if sha256_file(partial) != sha256_file(source):
         partial.unlink()
-        raise StoreError(f'{target}: what the store holds differs from what was sent: thrown away, '
-                         'to be sent again')
+        raise StoreAwayError(f'{target}: what the store holds differs from what was sent: thrown '
+                             'away, to be sent again')
     os.replace(partial, target)
     fsync_dir(target.parent)
 
