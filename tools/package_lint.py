@@ -19,7 +19,7 @@ KEYS: dict[str, str | None] = {
     'pytest': 'python3-pytest', 'hypothesis': 'python3-hypothesis',
     'setuptools': 'python3-setuptools',
     'torch': None, 'mujoco': None, 'gymnasium': None, 'safetensors': None, 'rosbags': None,
-    'mcap': None, 'mcap_ros2': None, 'obstore': None,
+    'mcap': None, 'mcap_ros2': None, 'obstore': None, 'mink': None, 'pygame': None,
 }
 ROS_PACKAGES = frozenset((
     'rclpy', 'cv_bridge', 'message_filters', 'launch', 'launch_ros', 'ament_index_python',
@@ -30,7 +30,7 @@ ROS_PACKAGES = frozenset((
 # Modules of a dependency that has another name, or of the standard tools around it.
 PART_OF = {'rpyutils': 'rclpy', 'rosidl_parser': 'rosidl_default_generators'}
 # Distribution names where they differ from the module's.
-DISTRIBUTIONS = {'mcap_ros2': 'mcap-ros2-support'}
+DISTRIBUTIONS = {'mcap_ros2': 'mcap-ros2-support', 'pygame': 'pygame-ce'}
 # Declared for robots with ROS 2 installed although nothing imports them by a plain statement.
 BY_NAME = frozenset(('rosidl_default_runtime', 'ros2launch', 'robot_state_publisher'))
 

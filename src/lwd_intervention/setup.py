@@ -11,7 +11,7 @@ setup(
         ('share/ament_index/resource_index/packages', ['resource/' + package_name]),
         ('share/' + package_name, ['package.xml']),
     ],
-    install_requires=['setuptools'],
+    install_requires=['setuptools', 'mink', 'mujoco', 'pygame-ce'],
     zip_safe=True,
     maintainer='LWD maintainers',
     maintainer_email='maintainers@lwd-robotics.org',
@@ -21,6 +21,8 @@ setup(
         'console_scripts': [
             'arbiter_node = lwd_intervention.arbiter_node:main',
             'episode_node = lwd_intervention.episode_node:main',
+            'joy_node = lwd_intervention.joy_node:main',
+            'teleop_node = lwd_intervention.teleop_node:main',
         ],
     },
 )
