@@ -84,6 +84,7 @@ SERVICES = {
     'episode/label': 'lwd_msgs/srv/LabelEpisode',
     'episode/discard': 'lwd_msgs/srv/DiscardEpisode',
     'policy/load_checkpoint': 'lwd_msgs/srv/LoadCheckpoint',
+    'policy/rollback': 'std_srvs/srv/Trigger',
     'reset_scene': 'lwd_msgs/srv/ResetScene',
 }
 RUN_EPISODE = 'run_episode'  # action, lwd_msgs/action/RunEpisode

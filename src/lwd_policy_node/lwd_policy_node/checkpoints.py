@@ -3,7 +3,8 @@
 
 announced -> loading -> pending -> active -> previous -> dropped
                 |           \\-> dropped (a newer one was loaded meanwhile)
-                \\-> refused: named in the status, its digest is not tried again
+                |\\-> refused: named in the status, its digest is not tried again
+                \\-> put off: the store did not answer; tried again until it does
 
 The worker holds the networks; this class decides. Pure; the caller sends what `next_load` and
 `take_drops` return.
@@ -37,13 +38,19 @@ class Installed:
     image_size: tuple[int, int]
     backend: str
     warm_s: float
+    note: str = ''  # why this backend
+
+    @property
+    def observes(self) -> tuple[object, ...]:
+        """Return what it must be shown."""
+        return self.mode, self.cameras, self.image_size
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> Installed:
         """Read a `loaded` reply."""
         return cls(fields['digest'], fields['step'], fields['horizon'], fields['mode'],
                    tuple(fields['cameras']), tuple(fields['image_size']), fields['backend'],
-                   fields['warm_s'])
+                   fields['warm_s'], fields.get('note', ''))
 
 
 def _again(installed: Installed | None) -> Candidate | None:
@@ -61,6 +68,8 @@ class Checkpoints:
         self.loading: Candidate | None = None
         self.refused: dict[str, str] = {}
         self.newest_refused = ''
+        self.put_off: Candidate | None = None
+        self._put_off_reason = ''
         self.loads = 0
         self._queued: Candidate | None = None
         self._after: Candidate | None = None  # comes after the queued one
@@ -81,7 +90,7 @@ class Checkpoints:
             if candidate.step < newest:
                 return f'{digest[:12]} of step {candidate.step} is older than step {newest}'
         self.refused.pop(digest, None)
-        self._queued = candidate
+        self._queued, self.put_off = candidate, None
         return ''
 
     def next_load(self) -> Candidate | None:
@@ -95,6 +104,8 @@ class Checkpoints:
         """Take a worker's `loaded` reply: the checkpoint waits for the end of the episode."""
         self.loading = None
         installed = Installed.from_fields(fields)
+        if installed.digest == self.newest_refused:
+            self.newest_refused = ''
         if self.active is not None and installed.digest == self.active.digest:
             return  # loaded again after the worker was restarted
         if self.pending is not None and self.pending.digest != installed.digest:
@@ -107,6 +118,28 @@ class Checkpoints:
             self.loading = None
         self.refused[digest] = reason
         self.newest_refused = digest
+
+    def postpone(self, digest: str, reason: str) -> None:
+        """Take a worker's reply that the store did not answer: says nothing of the checkpoint."""
+        candidate = self.loading
+        if candidate is None or candidate.digest != digest:
+            return
+        self.loading = None
+        if self.active is None or digest != self.active.digest:  # that one has its own retries
+            self.put_off = candidate
+        self.newest_refused, self._put_off_reason = digest, f'{reason}; tried again'
+
+    def retry(self) -> None:
+        """Queue what was put off, unless something newer is on its way."""
+        if self.put_off is not None and self.loading is None and self._queued is None:
+            self._queued, self.put_off = self.put_off, None
+
+    @property
+    def newest_reason(self) -> str:
+        """Return why the newest refused checkpoint was refused or put off; '' if none was."""
+        if not self.newest_refused:
+            return ''
+        return self.refused.get(self.newest_refused, self._put_off_reason)
 
     def swap(self) -> bool:
         """Let the pending checkpoint act; call only while no episode runs. False if none waits."""

@@ -15,18 +15,24 @@ from lwd_policy_node.supervisor import Supervisor
 from lwd_policy_node.wire import Frame
 
 Later = Callable[[Callable[[], None]], None]
+PUT_OFF_LOG_S = 60.0
 
 
 class CheckpointFollower:
     """Takes announcements, the store's channel and requests; runs on the executor."""
 
     def __init__(self, node: Node, supervisor: Supervisor, act_with: Callable[[Installed], None],
-                 in_episode: Callable[[], bool]) -> None:
-        """`act_with` is called when a checkpoint becomes active; `in_episode` says when not to."""
+                 in_episode: Callable[[], bool], swap_in_episode: bool = False) -> None:
+        """`act_with` is called when a checkpoint becomes active.
+
+        `in_episode` says when it is not to, unless `swap_in_episode`: then with the next chunk.
+        """
         self._log = node.get_logger()
         self._supervisor = supervisor
         self._act_with = act_with
         self._in_episode = in_episode
+        self._swap_in_episode = swap_in_episode
+        self._rolling_back = False
         self._channel = ''
 
     def start(self, params: PolicyParams, later: Later) -> Callable[[], None]:
@@ -48,15 +54,33 @@ class CheckpointFollower:
     def on_load_request(self, request: Any, response: Any) -> Any:
         """Serve LoadCheckpoint: a digest from the store, or '' for the previous one."""
         digest = request.digest.strip().lower()
-        if digest:
-            refusal = self._supervisor.want(Candidate(digest, 0, forced=True))
-        else:
-            refusal = self._supervisor.checkpoints.rollback()
+        if not digest:
+            response.accepted, response.message = self._roll_back()
+            return response
+        refusal = self._supervisor.want(Candidate(digest, 0, forced=True))
         response.accepted = not refusal
         when = 'when this episode ends' if self._in_episode() else 'as soon as it is warm'
         response.message = refusal or f'acts {when}; watch policy/status'
-        self.swap_if_idle()
         return response
+
+    def on_rollback_request(self, request: Any, response: Any) -> Any:
+        """Serve policy/rollback: the previous checkpoint acts with the next chunk."""
+        response.success, response.message = self._roll_back()
+        return response
+
+    def _roll_back(self) -> tuple[bool, str]:
+        table = self._supervisor.checkpoints
+        before = table.active
+        refusal = table.rollback()
+        if refusal or before is None or table.pending is None:
+            return False, refusal or 'nothing acts yet'
+        self._rolling_back = True
+        self._log.warning(f'checkpoint {before.digest[:12]} is rolled back by an operator; '
+                          'it is not loaded again')
+        if self.swap_if_idle():
+            return True, f'{table.active.digest[:12]} acts now' if table.active else ''
+        return True, (f'{table.pending.digest[:12]} observes otherwise than '
+                      f'{before.digest[:12]}: it acts when this episode ends')
 
     def on_reply(self, frame: Frame) -> None:
         """Take a worker's reply other than chunks, and say what it means."""
@@ -65,23 +89,37 @@ class CheckpointFollower:
         if frame.kind == 'died':
             self._log.error(f'{fields["reason"]}; starting it again')
         elif frame.kind == 'refused':
-            self._log.error(f'checkpoint {fields["digest"][:12]} refused: {fields["reason"]}')
+            what = f'checkpoint {fields["digest"][:12]}'
+            if fields.get('away'):
+                self._log.warning(f'{what} put off: {fields["reason"]}',
+                                  throttle_duration_sec=PUT_OFF_LOG_S)
+            else:
+                self._log.error(f'{what} refused: {fields["reason"]}')
         elif frame.kind == 'loaded':
             self._log.info(f'checkpoint {fields["digest"][:12]} (step {fields["step"]}) '
-                           f'verified and warm in {fields["warm_s"]:.2f} s')
+                           f'verified and warm in {fields["warm_s"]:.2f} s, computed by '
+                           f'{fields["backend"]} ({fields.get("note", "")})')
         self.swap_if_idle()
 
     def swap_if_idle(self) -> bool:
-        """Let a pending checkpoint act; never while an episode runs, unless nothing acts yet."""
+        """Let a pending checkpoint act; while an episode runs only if that was asked for."""
         table = self._supervisor.checkpoints
-        if self._in_episode() and table.active is not None:
+        if self._in_episode() and table.active is not None and not self._may_swap_in_episode():
             return False
         if not self._supervisor.swap() or table.active is None:
             return False
+        self._rolling_back = False
         self._act_with(table.active)
         self._log.info(
             f'checkpoint {table.active.digest[:12]} (step {table.active.step}) acts now')
         return True
+
+    def _may_swap_in_episode(self) -> bool:
+        """Tell whether the pending one may take over amid an episode: it must observe the same."""
+        table = self._supervisor.checkpoints
+        active, pending = table.active, table.pending
+        return (self._swap_in_episode or self._rolling_back) and bool(
+            active and pending and active.observes == pending.observes)
 
     def _want(self, candidate: Candidate) -> None:
         if not self._supervisor.want(candidate):

@@ -19,7 +19,7 @@ from lwd_core.checkpoint import (
 from lwd_core.chunks.continuation import Continuation, TRAINED
 from lwd_core.observation import Observation, ObservationSpec
 from lwd_core.robot import RobotSpec, SpecError
-from lwd_core.store import open_store, StoreError
+from lwd_core.store import open_store, StoreAwayError, StoreError
 
 
 class Acting(Protocol):
@@ -47,6 +47,8 @@ class LoadRequest:
     min_horizon: int = 1
     observation: str = 'any'  # or the mode the policy must have
     continuation: str = ''  # kind of continuation that the scheduler needs
+    backend: str = 'eager'  # what computes: a name in backends.BACKENDS, or auto
+    threads: int = 1  # that it computes with
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Loaded:
     image_size: tuple[int, int]
     backend: str
     warm_s: float
+    note: str = ''  # why this backend
 
     @property
     def description(self) -> dict[str, Any]:
@@ -70,7 +73,10 @@ class Loaded:
 
 
 def load(request: LoadRequest) -> Loaded:
-    """Verify, build and warm the checkpoint; raises CheckpointError with the reason."""
+    """Verify, build and warm the checkpoint.
+
+    Raises CheckpointError with the reason, StoreAwayError where it says nothing of the checkpoint.
+    """
     started = time.perf_counter()
     contents = _read(request)
     spec = observation_spec(contents.config, request.robot)
@@ -78,6 +84,7 @@ def load(request: LoadRequest) -> Loaded:
         raise CheckpointError(f'observes {spec.mode}, this robot runs with observation '
                               f'{request.observation}')
     policy = _build(contents, request)
+    backend, note = _choose_backend(policy, request)
     require_continuation(policy, request.continuation)
     horizon = int(contents.config['horizon'])
     if horizon < request.min_horizon:
@@ -85,7 +92,7 @@ def load(request: LoadRequest) -> Loaded:
                               f'which is {request.min_horizon}')
     warm(policy, spec, request.robot, horizon, request.continuation)
     return Loaded(policy, str(contents.manifest['digest']), contents.step, horizon, spec.mode,
-                  spec.cameras, spec.image_size, 'torch', time.perf_counter() - started)
+                  spec.cameras, spec.image_size, backend, time.perf_counter() - started, note)
 
 
 def require_continuation(policy: Acting, kind: str) -> None:
@@ -96,6 +103,19 @@ def require_continuation(policy: Acting, kind: str) -> None:
             'was not trained to continue a running chunk (max_delay is 0): use scheduler rtc, or '
             'train with max_delay' if kind == TRAINED and offered else
             f'offers no {kind} continuation: use scheduler synchronous or overlapped')
+
+
+def _choose_backend(policy: Any, request: LoadRequest) -> tuple[str, str]:
+    """Let the backend asked for compute; return its name and why it is this one."""
+    import torch
+
+    from lwd_policy_node.backends.choice import choose  # here: only the worker pays for torch
+    if torch.get_num_threads() != request.threads:
+        torch.set_num_threads(request.threads)
+    sampler = policy.sampler()
+    choice = choose(sampler, request.backend, 1 / request.robot.control_rate, request.threads)
+    policy.use(sampler, choice.engine)
+    return choice.engine.name, choice.note
 
 
 def observation_spec(config: dict[str, Any], robot: RobotSpec) -> ObservationSpec:
@@ -143,11 +163,21 @@ def _act(policy: Acting, observation: Observation, continuation: str) -> NDArray
 
 
 def _read(request: LoadRequest) -> CheckpointContents:
+    wanted = CheckpointRef(request.digest, 0, request.uri) if request.uri else request.digest
     try:
-        wanted = CheckpointRef(request.digest, 0, request.uri) if request.uri else request.digest
-        return load_checkpoint(open_store(request.store), wanted, request.robot)
-    except StoreError as error:
+        return load_checkpoint(open_store(request.store, create=False), wanted, request.robot)
+    except (StoreError, CheckpointError, OSError) as error:
+        if not _answers(request.store):
+            raise StoreAwayError(f'the store does not answer: {error}') from error
         raise CheckpointError(str(error)) from error
+
+
+def _answers(store: str) -> bool:
+    """Say whether the store holds any checkpoint: one that is away looks empty, or not there."""
+    try:
+        return bool(open_store(store, create=False).children('checkpoints'))
+    except (StoreError, OSError):
+        return False
 
 
 def _build(contents: CheckpointContents, request: LoadRequest) -> Acting:

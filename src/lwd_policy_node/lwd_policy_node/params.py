@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lwd_core.chunks.config import BLENDS, Chunking, SCHEDULERS
 from lwd_core.params import param, ParamError
+from lwd_policy_node.backends import BACKENDS
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,16 @@ class PolicyParams:
     overrun: str = param(
         'auto', 'execute rows beyond execute_steps while the next chunk is late; auto: on wall '
         'time only, since a simulation in lockstep waits', choices=('auto', 'on', 'off'))
+    backend: str = param(
+        'auto', 'what computes a chunk; auto: eager PyTorch where it is fast enough, else the '
+        'fastest that is installed, measured at warm-up. Each is checked against eager at load',
+        choices=('auto', *BACKENDS))
+    inference_threads: int = param(
+        1, 'threads of the worker; the other cores belong to control and cameras', lower=1,
+        upper=256)
+    swap: str = param(
+        'episode', 'when a new checkpoint begins to act: after the episode, or with the next '
+        'chunk. A rollback always acts with the next chunk', choices=('episode', 'chunk'))
     inference: str = param(
         'process', 'where the network runs: its own process, or a thread of this one',
         choices=('process', 'inline'))

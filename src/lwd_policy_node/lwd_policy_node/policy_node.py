@@ -20,6 +20,7 @@ from typing import Any
 
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from std_srvs.srv import Trigger
 
 from lwd_core import topics
 from lwd_core.chunking import Decision
@@ -102,7 +103,8 @@ class PolicyNode(LifecycleNode):
         self.supervisor = Supervisor(
             self.inference, self._load_template(), params.stall_timeout)
         self.follower = CheckpointFollower(
-            self, self.supervisor, self._act_with, lambda: self._phase in IN_EPISODE)
+            self, self.supervisor, self._act_with, lambda: self._phase in IN_EPISODE,
+            swap_in_episode=params.swap == 'chunk')
         self._closers.append(self.inference.close)
         self._make_subscriptions()
         self.supervisor.start()
@@ -175,7 +177,8 @@ class PolicyNode(LifecycleNode):
         params, chunking = self.params, self.params.chunking()
         return LoadRequest(params.store, self.robot, flow_steps=params.flow_steps,
                            min_horizon=chunking.min_horizon, observation=params.observation,
-                           continuation=chunking.continuation)
+                           continuation=chunking.continuation, backend=params.backend,
+                           threads=params.inference_threads)
 
     def _make_publishers(self) -> None:
         def make(spec: topics.TopicSpec) -> Any:
@@ -194,6 +197,8 @@ class PolicyNode(LifecycleNode):
             make(topics.CHECKPOINT, self.follower.on_announcement)
         self._keep(self.destroy_service, self.create_service(
             LoadCheckpoint, 'policy/load_checkpoint', self.follower.on_load_request))
+        self._keep(self.destroy_service, self.create_service(
+            Trigger, 'policy/rollback', self.follower.on_rollback_request))
         self._request_mode = self._keep(
             self.destroy_client, self.create_client(RequestMode, 'arbiter/request_mode'))
         # Housekeeping must go on while simulated time stands still.

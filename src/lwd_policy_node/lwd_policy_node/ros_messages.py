@@ -61,7 +61,7 @@ def status_message(stamp: Any, loop: ControlLoop, supervisor: Supervisor) -> Pol
         state=state, reason=reason,
         pending_checkpoint=table.pending.digest if table.pending else '',
         rejected_checkpoint=table.newest_refused,
-        rejected_reason=table.refused.get(table.newest_refused, ''),
+        rejected_reason=table.newest_reason,
         loads=table.loads, ticks=loop.ticks, late_ticks=loop.late_ticks,
         starved_ticks=loop.starved_ticks, latency_p50=percentile(recent, 50),
         latency_p99=percentile(recent, 99))
@@ -84,7 +84,7 @@ def _state(loop: ControlLoop, supervisor: Supervisor) -> tuple[int, str]:
         return PolicyStatus.FAULT, 'worker was restarted, the checkpoint is being loaded again'
     if table.loading is not None or not supervisor.up:
         return PolicyStatus.LOADING, supervisor.reason
-    refused = table.refused.get(table.newest_refused)
+    refused = table.newest_reason
     return PolicyStatus.NO_POLICY, (
         f'checkpoint {table.newest_refused[:12]} was refused: {refused}' if refused
         else 'no checkpoint was published yet')

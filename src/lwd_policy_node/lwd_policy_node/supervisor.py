@@ -20,7 +20,7 @@ from lwd_policy_node.worker import load_frame
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 10.0
-RELOAD_PAUSE_S = 5.0  # between tries to load the active checkpoint into a fresh worker
+RELOAD_PAUSE_S = 5.0  # between tries to load a checkpoint that the store was away for
 
 
 class Supervisor:
@@ -41,6 +41,7 @@ class Supervisor:
         self._restart_at: float | None = None
         self._pause = FIRST_PAUSE_S
         self._reload_at = 0.0
+        self._retry_at = 0.0
 
     def start(self) -> None:
         """Start the worker."""
@@ -79,7 +80,12 @@ class Supervisor:
             self.checkpoints.loaded(frame.fields)
             self._pump()
         elif frame.kind == 'refused':
-            self.checkpoints.refuse(frame.fields['digest'], frame.fields['reason'])
+            table = self.checkpoints
+            if frame.fields.get('away'):
+                self._retry_at = self._wall() + RELOAD_PAUSE_S
+                table.postpone(frame.fields['digest'], frame.fields['reason'])
+            else:
+                table.refuse(frame.fields['digest'], frame.fields['reason'])
             self._pump()
 
     def on_success(self) -> None:
@@ -98,6 +104,7 @@ class Supervisor:
             self.restarts += 1
             self._inference.start()
         self._reload()
+        self._retry()
 
     def swap(self) -> bool:
         """Let the pending checkpoint act, if there is one; call only between episodes."""
@@ -127,6 +134,12 @@ class Supervisor:
                 and table.loading is None and self._wall() >= self._reload_at):
             self._reload_at = self._wall() + RELOAD_PAUSE_S
             table.reload_active()
+            self._pump()
+
+    def _retry(self) -> None:
+        """Try again to load what the store was away for."""
+        if self._up and self.checkpoints.put_off is not None and self._wall() >= self._retry_at:
+            self.checkpoints.retry()
             self._pump()
 
     def _pump(self) -> None:

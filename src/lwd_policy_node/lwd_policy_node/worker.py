@@ -13,22 +13,28 @@ Run as `python -m lwd_policy_node.worker FD LOADER`; it ends when the other side
 from __future__ import annotations
 
 from collections.abc import Callable
+import contextlib
 from importlib import import_module
 from multiprocessing.connection import Connection
+import os
 import sys
 import threading
 import time
 
 import numpy as np
 
+from lwd_core.checkpoint import CheckpointError
 from lwd_core.chunks.continuation import Continuation
 from lwd_core.observation import Observation
 from lwd_core.robot import RobotSpec
+from lwd_core.store import StoreAwayError
 from lwd_policy_node.loading import Acting, Loaded, LoadRequest
 from lwd_policy_node.wire import decode, encode, Frame
 
 Loader = Callable[[LoadRequest], Loaded]
 DEFAULT_LOADER = 'lwd_policy_node.loading:load'
+LOADING_NICENESS = 10
+SWITCH_INTERVAL_S = 0.001  # how long a loading thread may keep the interpreter from the acting one
 
 
 class WorkerCore:
@@ -69,15 +75,24 @@ class WorkerCore:
         fields = frame.fields
         try:
             request = LoadRequest(**{**fields, 'robot': RobotSpec.from_dict(fields['robot'])})
+            step_back()
             with self._loading:
                 loaded = self._loader(request)
         except Exception as error:  # a candidate must never take the acting policy down
-            known = type(error).__name__ == 'CheckpointError'
+            known = isinstance(error, (CheckpointError, StoreAwayError))
             reason = str(error) if known else f'{type(error).__name__}: {error}'
-            self._reply(Frame('refused', {'digest': fields['digest'], 'reason': reason}))
+            self._reply(Frame('refused', {
+                'digest': fields['digest'], 'reason': reason,
+                'away': isinstance(error, StoreAwayError)}))
             return
         self._policies[loaded.digest] = loaded.policy
         self._reply(Frame('loaded', loaded.description))
+
+
+def step_back() -> None:
+    """Let this thread yield to the one that acts; Linux gives every thread its own niceness."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOADING_NICENESS)
 
 
 def act_frame(request_id: int, digest: str, seed: int, observation: Observation,
@@ -142,6 +157,7 @@ def serve(connection: Connection, loader: Loader) -> None:
 
 def main() -> None:
     """Serve on the file descriptor given on the command line."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         import torch
         torch.set_num_threads(1)  # the other cores belong to control and cameras

@@ -14,7 +14,7 @@ from lwd_core.flow.bundle import pack  # noqa: E402
 from lwd_core.flow.trunk import build_trunk  # noqa: E402
 from lwd_core.normalization import Normalizer  # noqa: E402
 from lwd_core.observation import ObservationSpec  # noqa: E402
-from lwd_core.store import FolderStore  # noqa: E402
+from lwd_core.store import FolderStore, StoreAwayError  # noqa: E402
 from lwd_policy_node.loading import blank_observation, load, LoadRequest  # noqa: E402
 
 CONFIG = dict(horizon=16, action_dim=3, joint_dim=3, state_dim=2, instruction_dim=8, hidden=16,
@@ -123,8 +123,8 @@ def test_a_policy_that_needs_a_camera_this_robot_lacks_is_refused_by_name(tmp_pa
         load(request(tmp_path, robot, ref))
 
 
-def test_a_missing_store_is_a_refusal(tmp_path, robot):
-    with pytest.raises(CheckpointError, match='no checkpoint|missing|not'):
+def test_a_missing_store_is_no_verdict_on_the_checkpoint(tmp_path, robot):
+    with pytest.raises(StoreAwayError, match='does not answer.*does not exist'):
         load(LoadRequest(str(tmp_path / 'gone'), robot, 'a' * 64))
 
 

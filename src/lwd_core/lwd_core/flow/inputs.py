@@ -31,14 +31,14 @@ def observation_arrays(observation: Observation, policy_config: dict[str, Any],
 
     Raises ValueError naming the input that the policy needs and the observation lacks.
     """
-    arrays = {'joints': _vector('joints', observation.joints, policy_config['joint_dim'])}
+    arrays = {'joints': vector('joints', observation.joints, policy_config['joint_dim'])}
     if policy_config.get('state_dim'):
-        arrays['state'] = _vector('state', observation.state, policy_config['state_dim'])
+        arrays['state'] = vector('state', observation.state, policy_config['state_dim'])
     if policy_config.get('feature_dim'):
         if trunk is None:
             raise ValueError('the policy takes image features: give a vision trunk')
         features = trunk.features(observation.images, arrays['joints'])
-        arrays['features'] = _vector('features', features, policy_config['feature_dim'])
+        arrays['features'] = vector('features', features, policy_config['feature_dim'])
     if policy_config.get('instruction_dim'):
         arrays['instruction'] = instruction.embed(observation.instruction,
                                                   policy_config['instruction_dim'])
@@ -52,7 +52,8 @@ def observation_to_batch(observation: Observation, policy: Any,
     return {name: torch.from_numpy(value)[None] for name, value in arrays.items()}
 
 
-def _vector(name: str, value: Any, size: int) -> Array:
+def vector(name: str, value: Any, size: int) -> Array:
+    """Return `value` as float32 [size]; raises ValueError naming the input."""
     if value is None:
         raise ValueError(f'the policy needs {name!r} [{size}], the observation has none')
     vector = np.asarray(value, np.float32)

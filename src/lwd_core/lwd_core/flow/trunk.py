@@ -127,11 +127,12 @@ class KeypointTrunk(nn.Module):
     def features_batch(self, images: list[Mapping[str, npt.NDArray[np.uint8]]],
                        joints: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the estimates float32 [B, F]; raises TrunkError naming a missing camera."""
-        stacked = np.stack([self._stack(frame) for frame in images])
+        stacked = np.stack([self.stack(frame) for frame in images])
         out = self(torch.from_numpy(stacked), torch.from_numpy(np.asarray(joints, np.float32)))
         return np.asarray((out * self.output_std + self.output_mean).numpy(), np.float32)
 
-    def _stack(self, images: Mapping[str, npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    def stack(self, images: Mapping[str, npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+        """Return images [cameras, S, S, 3] in the trunk's order; raises TrunkError."""
         side = self.config.image_size
         for camera in self.config.cameras:
             if camera not in images:
