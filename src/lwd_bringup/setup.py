@@ -39,6 +39,7 @@ setup(
             'compose_node = lwd_bringup.compose_node:main',
             'lwd = lwd_bringup.cli.main:main',
             'replay_node = lwd_bringup.replay_node:main',
+            'shadow_node = lwd_bringup.shadow_node:main',
         ],
     },
 )

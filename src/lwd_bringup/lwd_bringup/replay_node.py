@@ -2,7 +2,10 @@
 """
 Publish a recorded episode again, as its robot did: same topics, types, QoS and timing.
 
-Topics keep the namespace they were recorded in, unless this node runs in another robot's.
+Topics keep the namespace they were recorded in unless `namespace` names another. A simulated
+robot's messages are paced by their stamps and come with its clock. What moves a robot (`command`,
+`policy/command`, `teleop/command`) is published only where `topics` names it, and nothing at all
+into a namespace where other nodes live, unless `force` says so.
 """
 
 import contextlib
@@ -14,14 +17,30 @@ import time
 from typing import Any
 
 import rclpy
+from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
 
-from lwd_bringup.replay import bag_path, open_bag, Recorded, ReplayError
+from lwd_bringup.replay import (
+    bag_path,
+    bag_topics,
+    by_header,
+    moved,
+    open_bag,
+    Recorded,
+    recorded_clock,
+    ReplayError,
+    selected,
+)
 from lwd_core.params import param, ParamError
 from lwd_core.ros_params import declare
-from lwd_core.ros_qos import interface_class
+from lwd_core.ros_qos import publisher
+from lwd_core.ros_tick import to_stamp
+from lwd_core.topics import TopicSpec
+
+DISCOVERY_S = 1.0  # until others on this machine are known, and know of us
+LATCHED_DEPTH, DEPTH = 1, 100  # a burst at a high rate must not overwrite itself
 
 
 @dataclass(frozen=True)
@@ -32,7 +51,13 @@ class ReplayParams:
     rate: float = param(1.0, 'speed; 1: as recorded', lower=0.01, upper=1000.0)
     start: float = param(0.0, 'offset into the recording', unit='s', lower=0.0)
     loop: bool = param(False, 'start again at the end')
-    topics: tuple[str, ...] = param(('*',), 'topics to publish as recorded; *: all')
+    topics: tuple[str, ...] = param(('*',), 'topics to publish as recorded; *: all but commands')
+    namespace: str = param('', 'namespace to publish into; empty: as recorded')
+    timing: str = param(
+        'auto', 'pace by the time of receiving, or by header stamps; auto: by stamps where the '
+        'robot was simulated', choices=('auto', 'received', 'stamps'))
+    force: bool = param(False, 'publish beside other nodes of the same namespace')
+    keep: bool = param(False, 'stay at the end, so that latched topics stay readable')
 
 
 class ReplayNode(Node):
@@ -40,12 +65,39 @@ class ReplayNode(Node):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('replay', **kwargs)
-        self.params = declare(self, ReplayParams)
-        self._path = bag_path(Path(self.params.bag))
-        self._publishers: dict[str, Any] = {}
+        self.params = params = declare(self, ReplayParams)
+        self._path = bag_path(Path(params.bag))
+        self._robot, clock = recorded_clock(self._path)
+        self._by_header = params.timing == 'stamps' or (params.timing == 'auto' and clock == 'sim')
+        self._publishers = self._make_publishers()
+        self._clock = None
+        if self._by_header:
+            namespace = params.namespace or self._robot
+            self._clock = self.create_publisher(
+                Clock, f'/{namespace}/clock' if namespace else '/clock', 10)
+        self.failed = ''
+        self.done = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._play, name='replay', daemon=True)
         self._thread.start()
+
+    def _make_publishers(self) -> dict[str, Any]:
+        """Create every publisher before the first message: discovery takes its time."""
+        made = {}
+        for topic in bag_topics(self._path):
+            if not selected(topic.name, self._robot, self.params.topics):
+                continue
+            name = moved(topic.name, self._robot, self.params.namespace)
+            depth = LATCHED_DEPTH if topic.latched else DEPTH
+            try:
+                made[topic.name] = publisher(
+                    self, TopicSpec(name, topic.type, depth, topic.reliable, topic.latched))
+            except (ImportError, AttributeError) as error:
+                self.get_logger().warning(f'{name} is left out: {topic.type} is not installed '
+                                          f'here ({error})')
+        if not made:
+            raise ReplayError(f'{self._path}: no topic matches {", ".join(self.params.topics)}')
+        return made
 
     def destroy_node(self) -> None:
         """Stop playing, then go."""
@@ -55,38 +107,71 @@ class ReplayNode(Node):
 
     def _play(self) -> None:
         try:
+            self._stopping.wait(DISCOVERY_S)
+            self._refuse_company()
             while not self._stopping.is_set():
                 count = self._play_once()
                 self.get_logger().info(f'{count} messages of {self._path} published')
                 if not self.params.loop:
-                    return
+                    break
+            for one in self._publishers.values():
+                one.wait_for_all_acked(Duration(seconds=2.0))
         except Exception as error:  # said here; a thread's traceback is nobody's error message
-            self.get_logger().error(f'replay of {self._path} stopped: {error}')
+            self.failed = f'replay of {self._path} stopped: {error}'
+            self.get_logger().error(self.failed)
+        if self.failed or not self.params.keep:
+            self.done.set()
+
+    def _refuse_company(self) -> None:
+        """Raise ReplayError where other nodes live in a namespace that would be written to."""
+        if self.params.force:
+            return
+        ours = {moved(topic, self._robot, self.params.namespace).rsplit('/', 1)[0]
+                for topic in self._publishers}
+        roots = {'/' + name.split('/')[1] for name in ours if name}
+        others = [f'{space.rstrip("/")}/{name}' for name, space in
+                  self.get_node_names_and_namespaces()
+                  if '/' + space.split('/')[1] in roots and space != '/'
+                  and (name, space) != (self.get_name(), self.get_namespace())]
+        if others:
+            raise ReplayError(f'{", ".join(sorted(set(others))[:3])} are alive there: replay into '
+                              'another --namespace, or --force')
 
     def _play_once(self) -> int:
-        count, began, first = 0, time.monotonic(), None
-        for message in open_bag(self._path, self.params.topics):
-            first = message.stamp_ns if first is None else first
-            offset = (message.stamp_ns - first) / 1e9 - self.params.start
-            if offset < 0 and not message.latched:  # latched state before `start` still holds
+        messages = (message for message in open_bag(self._path)
+                    if message.topic in self._publishers)
+        if self._by_header:
+            messages = by_header(messages)
+        count, began, first, now = 0, time.monotonic(), None, 0
+        before: dict[str, Recorded] = {}  # latched state from before `start` still holds
+        for message in messages:
+            first = message.stamp_ns if first is None and message.stamp_ns else first
+            offset = (message.stamp_ns - (first or message.stamp_ns)) / 1e9 - self.params.start
+            if offset < 0:
+                if message.latched:
+                    before[message.topic] = message
                 continue
-            due = began + max(offset, 0.0) / self.params.rate
+            for state in before.values():
+                count += self._publish(state)
+            before = {}
+            if message.stamp_ns != now:  # after the samples of a tick comes its clock
+                self._tell(now)
+                now = message.stamp_ns
+            due = began + offset / self.params.rate
             if self._stopping.wait(max(0.0, due - time.monotonic())):
-                break
-            self._publish(message)
-            count += 1
+                return count
+            count += self._publish(message)
+        self._tell(now)
         return count
 
-    def _publish(self, message: Recorded) -> None:
-        if message.topic not in self._publishers:
-            qos = QoSProfile(depth=10)
-            qos.reliability = (ReliabilityPolicy.RELIABLE if message.reliable
-                               else ReliabilityPolicy.BEST_EFFORT)
-            if message.latched:
-                qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
-            self._publishers[message.topic] = self.create_publisher(
-                interface_class(message.type), message.topic, qos)
+    def _tell(self, now_ns: int) -> None:
+        """Publish the time of stamps, where they are what paces."""
+        if self._clock is not None and now_ns:
+            self._clock.publish(Clock(clock=to_stamp(now_ns)))
+
+    def _publish(self, message: Recorded) -> int:
         self._publishers[message.topic].publish(message.data)
+        return 1
 
 
 def build_node(**kwargs: Any) -> ReplayNode:
@@ -95,7 +180,7 @@ def build_node(**kwargs: Any) -> ReplayNode:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Publish a bag until Ctrl-C; exit 2 with one line on a bad parameter or bag."""
+    """Publish a bag to its end or until Ctrl-C; exit 2 with one line on a bad parameter or bag."""
     rclpy.init(args=args)
     try:
         node = build_node()
@@ -104,9 +189,13 @@ def main(args: list[str] | None = None) -> None:
         rclpy.try_shutdown()
         sys.exit(2)
     with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
-        rclpy.spin(node)
+        while rclpy.ok() and not node.done.is_set():
+            rclpy.spin_once(node, timeout_sec=0.2)
+    failed = node.failed
     node.destroy_node()
     rclpy.try_shutdown()
+    if failed:
+        sys.exit(2)
 
 
 if __name__ == '__main__':

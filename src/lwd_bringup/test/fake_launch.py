@@ -35,6 +35,11 @@ class OpaqueFunction:
 
 
 @dataclass
+class Shutdown:
+    reason: str = ''
+
+
+@dataclass
 class LaunchDescription:
     entities: list
 
@@ -55,7 +60,7 @@ def install(monkeypatch):
     modules = {
         'launch': {'LaunchDescription': LaunchDescription, 'LaunchContext': Context},
         'launch.actions': {'DeclareLaunchArgument': DeclareLaunchArgument,
-                           'OpaqueFunction': OpaqueFunction},
+                           'OpaqueFunction': OpaqueFunction, 'Shutdown': Shutdown},
         'launch.substitutions': {'LaunchConfiguration': LaunchConfiguration},
         'launch_ros': {},
         'launch_ros.actions': {'Node': Node},

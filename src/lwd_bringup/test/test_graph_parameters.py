@@ -14,6 +14,7 @@ DECLARED = {
     'policy_node': 'lwd_policy_node.params:PolicyParams',
     'recorder_node': 'lwd_logger.config:RecorderParams',
     'replay_node': 'lwd_bringup.replay_node:ReplayParams',
+    'shadow_node': 'lwd_bringup.shadow_node:ShadowParams',
     'learner_node': 'lwd_learner.learner_node:LearnerParams',
     'sim_robot_node': 'lwd_sim.sim_robot_node:SimParams',
     'operator_node': 'lwd_sim.operator_node:OperatorParams',
@@ -22,13 +23,14 @@ CASES = {
     'sim_fleet': {'operator': 'supervise', 'tasks': 'place,crate'},
     'sim': {'operator': 'demonstrate'},
     'robot': {},
-    'replay': {'bag': '/tmp/x.mcap'},
+    'replay': {'bag': '/tmp/x.mcap', 'namespace': 'other', 'force': True},
 }
+CASES['replay shadow'] = {'bag': '/tmp/x', 'shadow': 'c' * 64, 'out': '/tmp/out'}
 
 
 @pytest.mark.parametrize('name', CASES)
 def test_nodes_declare_and_accept_the_parameters_that_the_graph_sets(name):
-    for node in build_graph(name, **CASES[name]).nodes:
+    for node in build_graph(name.split()[0], **CASES[name]).nodes:
         module, _, cls = DECLARED[node.executable].partition(':')
         values = {}
         for path in node.params_files:

@@ -13,6 +13,7 @@ CASES = [
     ('learner', {'store': '/tmp/s'}),
     ('sim_fleet', {'robots': '3', 'operator': 'supervise', 'tasks': 'place,crate'}),
     ('replay', {'bag': '/tmp/b.mcap', 'rate': '2'}),
+    ('replay', {'bag': '/tmp/b', 'shadow': 'c' * 12}),
 ]
 
 
@@ -29,7 +30,7 @@ def load(name):
     return module.generate_launch_description()
 
 
-@pytest.mark.parametrize(('name', 'values'), CASES, ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(('name', 'values'), CASES, ids=range(len(CASES)))
 def test_a_launch_file_starts_the_nodes_that_the_runner_starts(name, values):
     graph = build_graph(name, **values)
     started = [node.fields for node in fake_launch.perform(load(name), **values)]

@@ -38,7 +38,7 @@ def _command(template: GraphTemplate) -> Any:
             _print_graph(graph)
             return
         stamp = datetime.now().strftime('%Y%m%d-%H%M%S')
-        _run(graph, run_dir or Path('data/runs') / f'{graph.name}-{stamp}', domain)
+        run_graph(graph, run_dir or Path('data/runs') / f'{graph.name}-{stamp}', domain)
 
     extra = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default,
                                annotation=hint)
@@ -64,7 +64,15 @@ def _print_graph(graph: Graph) -> None:
                 print(f'    {key}: {value}')
 
 
-def _run(graph: Graph, run_dir: Path, domain: int | None) -> None:
+def ended(runner: Any, graph: Graph) -> bool:
+    """Return whether a node has finished that the others were there for."""
+    from lwd_bringup.runner.process import State
+    return any(runner.process(node.process_name).state is State.EXITED
+               for node in graph.nodes if node.ends_graph)
+
+
+def run_graph(graph: Graph, run_dir: Path, domain: int | None) -> None:
+    """Start a graph, follow it until it ends or Ctrl-C; RuntimeError naming what keeps dying."""
     import time
 
     from lwd_bringup.runner import graph_processes, ros_environment, Runner
@@ -77,7 +85,7 @@ def _run(graph: Graph, run_dir: Path, domain: int | None) -> None:
     specs = graph_processes(graph, run_dir, ros_environment(domain))
     with Runner(specs, run_dir / 'log', console) as runner:
         try:
-            while runner.poll() and runner.running():
+            while runner.poll() and runner.running() and not ended(runner, graph):
                 time.sleep(0.1)
         except KeyboardInterrupt:
             console('lwd', 'stopping')

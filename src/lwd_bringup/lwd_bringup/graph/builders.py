@@ -2,6 +2,7 @@
 """The graphs by name. Arguments are only what differs by deployment; the rest is in config/."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from lwd_bringup.graph import nodes
@@ -102,9 +103,29 @@ def _sim_fleet(**values: Any) -> tuple[NodeSpec, ...]:
 def _replay(**values: Any) -> tuple[NodeSpec, ...]:
     if not values['bag']:
         raise GraphError("argument 'bag': name an episode folder or an .mcap file to replay")
+    bag = nodes.absolute(values['bag'])
+    if values['shadow']:
+        return _shadow(bag, values)
     topics = [topic.strip() for topic in values['topics'].split(',') if topic.strip()]
-    return (nodes.replay(values['robot'], bag=nodes.absolute(values['bag']), rate=values['rate'],
-                         start=values['start'], loop=values['loop'], topics=topics or ['*']),)
+    return (nodes.replay(
+        values['robot'], bag=bag, rate=values['rate'], start=values['start'], loop=values['loop'],
+        topics=topics or ['*'], namespace=values['namespace'], timing=values['timing'],
+        force=values['force']),)
+
+
+def _shadow(bag: str, values: dict[str, Any]) -> tuple[NodeSpec, ...]:
+    """Return a policy node and what shows it the bag, away from every robot's namespace."""
+    at = _deployment({**values, 'robot': values['namespace'] or f'shadow_{values["robot"]}',
+                      'tasks_file': ''})
+    at = replace(at, tasks_file='')
+    # A tick is answered when its samples are there, however long they take on a busy machine.
+    policy = nodes.policy(at, checkpoint=values['shadow'], shadow=True, join_wait=0.5,
+                          observation='any', stall_timeout=60.0)
+    shower = nodes.shadow(
+        at.robot, bag=bag, checkpoint=values['shadow'], store=at.store,
+        robot_file=nodes.absolute(values['robot_file']),
+        out=nodes.absolute(values['out'] or f'results/shadow/{Path(bag).name}'))
+    return policy, shower
 
 
 _LEARNER_ARGUMENTS = (
@@ -126,12 +147,22 @@ GRAPHS: dict[str, GraphTemplate] = {
             WORK_DIR, LEARNER_CONFIG, Argument('learner_seed', 0, 'seed of training')), _sim_fleet),
         GraphTemplate('learner', 'The learner: ingests every episode once, trains, publishes.',
                       _LEARNER_ARGUMENTS, _learner),
-        GraphTemplate('replay', 'Publish a recorded episode again.', (
+        GraphTemplate('replay', 'Publish a recorded episode again, or show it to a policy.', (
             Argument('bag', '', 'episode folder or .mcap file'), ROBOT,
             Argument('rate', 1.0, 'speed, 1: as recorded'),
             Argument('start', 0.0, 'offset into the recording, s'),
             Argument('loop', False, 'start again at the end'),
-            Argument('topics', '', 'topics to publish, comma separated; all if empty')), _replay),
+            Argument('topics', '', 'topics to publish, comma separated; all but commands if '
+                     'empty'),
+            Argument('namespace', '', 'namespace to publish into; as recorded if empty'),
+            Argument('timing', 'auto', 'what paces: time of receiving or header stamps',
+                     ('auto', 'received', 'stamps')),
+            Argument('force', False, 'publish beside other nodes of the same namespace'),
+            Argument('shadow', '', 'digest of a checkpoint: show the episode to it in a namespace '
+                     'of its own and compare what it would do'),
+            STORE, ROBOT_FILE,
+            Argument('out', '', 'folder of the comparison (default: results/shadow/BAG)')),
+            _replay),
     )
 }
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lwd_bringup.graph.spec import NodeSpec
+from lwd_bringup.graph.spec import NodeSpec, Respawn
 from lwd_bringup.paths import config_dir
+
+ONCE = Respawn(on_failure=False, max_restarts=0)  # a bag that cannot be shown cannot be shown twice
 
 
 def params_file(name: str) -> tuple[str, ...]:
@@ -88,7 +90,14 @@ def replay(robot: str, **parameters: Any) -> NodeSpec:
     """Return the republisher of one bag; it may write every topic of its namespace."""
     return NodeSpec('lwd_bringup', 'replay_node', 'replay', robot,
                     {'use_sim_time': False, **parameters}, params_file('replay'),
-                    publishes=('clock', 'command'))
+                    publishes=('clock', 'command'), respawn=ONCE, ends_graph=True)
+
+
+def shadow(robot: str, **parameters: Any) -> NodeSpec:
+    """Return what shows a recording to a policy node and compares; it plays robot and arbiter."""
+    return NodeSpec('lwd_bringup', 'shadow_node', 'shadow', robot,
+                    {'use_sim_time': False, **parameters}, params_file('shadow'),
+                    publishes=('clock',), respawn=ONCE, ends_graph=True)
 
 
 def absolute(path: str) -> str:

@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -47,6 +47,7 @@ def _process(nodes: tuple[NodeSpec, ...]) -> Node:
         'respawn': first.respawn.on_failure,
         'respawn_delay': first.respawn.delay,
         'respawn_max_retries': first.respawn.max_restarts,
+        'on_exit': Shutdown() if any(node.ends_graph for node in nodes) else None,
     }
     if len(nodes) == 1:
         return Node(package=first.package, executable=first.executable, name=first.name,

@@ -38,6 +38,7 @@ class NodeSpec:
     publishes: tuple[str, ...] = ()  # topics that only one node may write
     respawn: Respawn = Respawn()
     niceness: int = 0  # of its process: how far it steps back for others on the machine
+    ends_graph: bool = False  # when it has ended, the others have nothing left to do
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'parameters', MappingProxyType(dict(self.parameters)))
