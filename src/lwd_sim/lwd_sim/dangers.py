@@ -24,13 +24,19 @@ def danger(world: World, goal: Goal) -> str | None:
     return None
 
 
+def jammed(world: World, goal: Goal) -> bool:
+    """Tell whether a held item is pressed against something that does not carry it."""
+    return (not world.in_slot(goal) and world.supported(goal.item) and not world.stands(goal.item)
+            and any(holds(world, goal, arm) for arm in goal.arms))
+
+
 def _lies(world: World, goal: Goal) -> bool:
     return world.supported(goal.item) and world.tilt(goal.item) > 1.3
 
 
 def _letting_go(world: World, goal: Goal) -> str | None:
     """Return the arm that opens while the item hangs on it."""
-    if world.supported(goal.item) or abs(world.gap(goal)) < LIFTED:
+    if world.stands(goal.item) or abs(world.gap(goal)) < LIFTED:
         return None
     for arm in goal.arms:
         others = [other for other in goal.arms if other != arm]

@@ -43,7 +43,7 @@ def _leave(world: World, goal: Goal, arm: str) -> Command:
     wanted = grasp_of(world, goal, arm)
     _, _, delta = offset(world, arm, wanted)
     if np.linalg.norm(delta) < NEAR_ITEM:
-        return release(world, arm, wanted.half_width)
+        return release(world, arm, goal.item, wanted.half_width)
     return _home(world, arm)
 
 
@@ -129,7 +129,7 @@ def _take_away(world: World, goal: Goal) -> dict[str, Command]:
     distance = float(np.linalg.norm(delta))
     clear = ramp(distance, 0.02, 0.05)
     if distance < NEAR_ITEM:
-        giving = release(world, giver, wanted.half_width)
+        giving = release(world, giver, goal.item, wanted.half_width)
     else:
         giving = _home(world, giver)
     return {giver: giving, taker: carry(world, taker, clear * carry_step(world, goal))}
@@ -143,7 +143,7 @@ def _relay(world: World, goal: Goal) -> dict[str, Command]:
     distance = float(np.linalg.norm(aside))
     gap = position[2] - world.half_height(goal.item)
     if distance < 0.04 and gap < 0.012:
-        giving = release(world, giver, grasp_of(world, goal, giver).half_width)
+        giving = release(world, giver, goal.item, grasp_of(world, goal, giver).half_width)
     else:
         needed = 0.04 * ramp(distance, 0.02, 0.05)
         across = ramp(gap, needed - 0.03, needed - 0.01) * clip_norm(aside, 0.02)

@@ -21,6 +21,7 @@ LOWER_STEP = 0.012
 OPENING = 0.1            # jaw asked to be wider than a grip asks for
 NEARLY_DOWN = 0.02       # m above the surface
 RETREAT = 0.05           # m back from a released item
+TOUCHING = 0.1           # share of that while a pad still touches it: a hooked crate comes along
 
 Command = tuple[np.ndarray, float]   # joint targets [6], jaw
 
@@ -86,10 +87,12 @@ def set_down(world: World, goal: Goal) -> bool:
     return opening and world.over_slot(goal) and abs(world.gap(goal)) < NEARLY_DOWN
 
 
-def release(world: World, arm: str, half_width: float) -> Command:
+def release(world: World, arm: str, item: str, half_width: float) -> Command:
     """Open, and back off along the approach as soon as the pads have let go."""
     tool, rotation = world.tcp(arm)
     free = ramp(jaw_width(world, arm), half_width + 0.002, half_width + 0.010)
+    if world.pads_touching(arm, item):
+        free *= TOUCHING
     return reach(world, arm, tool - free * RETREAT * rotation[:, 0], rotation, 0.02), OPEN
 
 

@@ -10,7 +10,7 @@ gives up.
 """
 from dataclasses import dataclass, field
 
-from lwd_sim.dangers import danger, UPRIGHT
+from lwd_sim.dangers import danger, jammed, UPRIGHT
 from lwd_sim.names import ARMS
 from lwd_sim.progress import Progress, progress
 from lwd_sim.world import World
@@ -25,6 +25,7 @@ class SupervisorConfig:
     loss: float = 0.12            # progress lost against the best before taking over
     lost_for: int = 6             # ticks it must stay lost: a grip may slip and catch again
     empty_grasp: int = 6          # ticks a jaw may stay closed on nothing
+    jam: int = 12                 # ticks an item may stay pressed against a shelf's front
     min_correction: int = 12      # ticks he drives at least
     stable: int = 4               # ticks the next stage must hold before he hands back
     max_takeovers: int = 4
@@ -56,7 +57,7 @@ class Supervisor:
         self._best_step = self._since = step
         self._stage = 0 if now is None else now.stage
         self._vain = 0
-        self._stable = self._lost = 0
+        self._stable = self._lost = self._jam = 0
         self._empty = dict.fromkeys(ARMS, 0)
 
     @property
@@ -90,6 +91,9 @@ class Supervisor:
             return f'lost what was reached, back at "{now.name}"'
         if empty is not None:
             return f'{empty} jaw closed on nothing'
+        self._jam = self._jam + 1 if jammed(world, world.focus()) else 0
+        if self._jam >= config.jam:
+            return f'pressed against the shelf at "{now.name}"'
         if step - self._best_step >= config.patience:
             return f'no progress at "{now.name}"'
         return None

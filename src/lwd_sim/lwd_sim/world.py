@@ -9,6 +9,7 @@ from lwd_sim.tasks import Goal, SLOTS
 
 REST_SPEED = 0.03        # m/s, slower is at rest
 REST_GAP = 0.008         # m between an item's lowest point and the surface it lies on
+NEAR = 0.015            # m, an item that leans or slips is still carried by what is so near below
 
 
 class World(Cell):
@@ -62,6 +63,20 @@ class World(Cell):
     def supported(self, name: str) -> bool:
         """Tell whether the item touches any fixed surface."""
         return any(self.rests_on(name, surface) for surface in SURFACES)
+
+    def stands(self, name: str) -> bool:
+        """Tell whether a surface carries the item: touched, and the item's lowest point is there.
+
+        An item pressed against a shelf's front touches it too, and falls when let go.
+        """
+        position, _ = self.item_pose(name)
+        lowest = position[2] - self.half_height(name)
+        return any(self.rests_on(name, surface) and abs(lowest - self._top(surface)) < NEAR
+                   for surface in SURFACES)
+
+    def _top(self, surface: str) -> float:
+        geom = self.model.geom(surface)
+        return float(geom.pos[2] + geom.size[2])
 
     # -- goals --------------------------------------------------------------------------------
 

@@ -4,11 +4,16 @@ import numpy as np
 
 from lwd_sim.episode import SOURCE_HUMAN, SOURCE_POLICY
 from lwd_sim.expert import Expert
+from lwd_sim.grasping import grasp_of
 from lwd_sim.interventions import human_share, intervened_rollout
-from lwd_sim.names import HOME, jaw_index
+from lwd_sim.kinematics import reach
+from lwd_sim.names import ARMS, HOME, jaw_index
 from lwd_sim.progress import progress
 from lwd_sim.supervisor import Supervisor, SupervisorConfig
 from lwd_sim.world import World
+
+NOT_JAWS = np.ones(14)
+NOT_JAWS[[jaw_index(arm) for arm in ARMS]] = 0.0
 
 
 def watched(task='place', seed=100_001, **config):
@@ -140,3 +145,35 @@ def test_a_mixed_episode_says_who_drove_and_is_saved_by_the_operator():
     np.testing.assert_array_equal(
         episode.actions[policy_rows], np.tile(HOME.astype(np.float32), (policy_rows.sum(), 1)))
     assert 0.1 < human_share([episode]) < 0.9
+
+
+def test_an_item_pressed_against_the_shelf_is_taken_over_though_something_supports_it():
+    world, supervisor = watched('crate', patience=1000)
+    expert = Expert('crate')
+    while not (world.steps > 20 and world.over_slot(world.focus())):
+        assert drive(world, supervisor, expert.act, 1) is None
+    height = world.item_pose('crate')[0][2]
+
+    def press(now):
+        position = now.item_pose('crate')[0]
+        towards = np.array([0.0, 0.02 * (position[1] < 0.465), height - position[2]])
+        return np.concatenate([np.append(reach(
+            now, arm, now.tcp(arm)[0] + towards, grasp_of(now, now.focus(), arm).rotation, 0.03),
+            0.0) for arm in ARMS])
+
+    assert 'pressed against the shelf' in drive(world, supervisor, press, 80)
+    assert world.supported('crate') and not world.stands('crate')
+
+
+def test_the_expert_does_not_drag_a_crate_along_when_he_lets_go():
+    for seed in range(20):
+        world, rng, expert = World('crate'), np.random.default_rng(seed), Expert('crate')
+        world.reset(20_000 + seed)
+        furthest = 0.0
+        while not world.success() and world.steps < 200:
+            action = expert.act(world)
+            action += rng.normal(0.0, 0.01, len(action)) * NOT_JAWS
+            world.step(action)
+            furthest = max(furthest, world.item_pose('crate')[0][1])
+        assert world.success(), f'seed {seed}'
+        assert furthest - world.item_pose('crate')[0][1] < 0.045, f'seed {seed}'
