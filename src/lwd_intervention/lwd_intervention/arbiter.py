@@ -17,6 +17,7 @@ Pure and single-threaded: events in, records out; `arbiter_node.py` holds the lo
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 
@@ -110,6 +111,7 @@ class Arbiter:
         self._ticks.now = tick.stamp_ns
         if self.mode in DRIVERS:
             self._watch(tick.stamp_ns)
+            self._start_human_at(tick.stamp_ns)
         elif self.config.hold_at_once:
             self._hold_open_tick()
         return self._flush()
@@ -319,6 +321,17 @@ class Arbiter:
             if self._ticks.floor(self._waiting_human.stamp_ns) == self.open_tick:
                 self._take(Mode.HUMAN, self._waiting_human)
         self._hold_open_tick()
+
+    def _start_human_at(self, tick: int) -> None:
+        """Answer a person's first tick with the command he gave in the tick before.
+
+        He reacts within a tick this way, whenever his source sends its next command.
+        """
+        waiting = self._waiting_human
+        if not self.config.start_at_tick or waiting is None or self._good is not None:
+            return
+        if self.mode is Mode.HUMAN and self._ticks.floor(waiting.stamp_ns) == tick - self._period:
+            self._take(Mode.HUMAN, replace(waiting, stamp_ns=tick))
 
     # -- commands ----------------------------------------------------------------------------
 

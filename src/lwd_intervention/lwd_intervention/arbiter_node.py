@@ -25,6 +25,7 @@ from lwd_intervention.arbiter import Arbiter
 from lwd_intervention.deadline import Deadline
 from lwd_intervention.diagnostics import arbiter_status
 from lwd_intervention.modes import Mode, STANDING
+from lwd_intervention.priority import prefer_this_process
 from lwd_intervention.records import ArbiterConfig, Executed, ModeChange, Output
 from lwd_intervention.spin_node import run, steady_clock
 from lwd_msgs.msg import PolicyStatus, TeleopStatus
@@ -51,6 +52,9 @@ class ArbiterParams:
     max_plan_age: float = param(
         3.0, 'age of the observation that a policy action was planned from; older: not executed',
         unit='s', lower=0.01, upper=60.0)
+    realtime_priority: int = param(
+        20, "SCHED_FIFO priority of the node's threads where the system permits it (rtprio limit), "
+        'so that a busy machine cannot delay a takeover; 0: as every process', lower=0, upper=90)
     hold_on_second_writer: bool = param(
         True, 'HOLD, and nobody may drive, while another node publishes the command topic too')
     hold_rate: float = param(
@@ -92,12 +96,15 @@ class ArbiterNode(Node):
         self.create_timer(WRITERS_PERIOD, self._look_for_writers, clock=steady_clock())
         self._publish_start()
         self.ticks = make_tick_source(self, self.robot.period_ns, self._on_tick)
+        if self.params.realtime_priority:
+            self.get_logger().info(prefer_this_process(self.params.realtime_priority))
 
     def _config(self) -> ArbiterConfig:
         p = self.params
         return ArbiterConfig(
             p.max_gap_periods, p.first_command_timeout, p.resume_after_starvation,
-            p.require_policy, hold_at_once=not (self._sim and p.hold_rate > 0.0),
+            p.require_policy, start_at_tick=not self._sim,
+            hold_at_once=not (self._sim and p.hold_rate > 0.0),
             # On wall time all ticks are the same clock's: more than one ahead would be a burst.
             max_ahead_periods=2 if self._sim else 1, max_plan_age=p.max_plan_age,
             max_joint_age=self.robot.max_observation_age['joint_states'],

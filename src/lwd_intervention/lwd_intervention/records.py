@@ -25,6 +25,7 @@ class ArbiterConfig:
     first_command_timeout: float = 1.0  # for the first command after a change of driver
     resume_after_starvation: bool = True
     require_policy: bool = True        # POLICY only while policy/status says READY or ACTING
+    start_at_tick: bool = False        # a person's waiting command answers the first tick at once
     hold_at_once: bool = True          # False: HOLD answers in `answer_open_tick` only (paced)
     max_open_ticks: int = 3            # ticks in a row answered for a silent driver before HOLD
     max_ahead_periods: int = 2         # a command may overtake the clock message of its tick

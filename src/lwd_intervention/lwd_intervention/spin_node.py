@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import gc
 import signal
 import sys
 from typing import Any
@@ -44,6 +45,7 @@ def run(make: Callable[[], Any], args: list[str] | None = None) -> None:
     try:
         node = make()
         executor.add_node(node)
+        gc.freeze()  # what is there stays: no later collection has to look at it
         while not stop[0] and rclpy.ok():
             executor.spin_once(timeout_sec=POLL)
         node.destroy_node()

@@ -63,6 +63,8 @@ class TeleopParams:
     task: str = param('', 'task that the start button runs')
     start_mode: str = param('human', 'who drives from the start the button gives',
                             choices=('human', 'policy'))
+    time_limit: float = param(0.0, "of an episode that the start button starts; 0: the task's own",
+                              unit='s', lower=0.0, upper=36000.0)
     max_age: float = param(0.15, 'age of the newest Joy or leader message before HOLD', unit='s',
                            lower=0.01, upper=1.0)
     frozen_after: float = param(
@@ -239,7 +241,8 @@ class TeleopNode(Node):
             policy = self.params.start_mode == 'policy' and self._policy_ready
             mode = EpisodeState.MODE_POLICY if policy else EpisodeState.MODE_HUMAN
             self._call(self._start, StartEpisode.Request(
-                task=self.params.task, start_mode=mode, seed=time.time_ns() % 2**31), 'start')
+                task=self.params.task, start_mode=mode, seed=time.time_ns() % 2**31,
+                time_limit=self.params.time_limit), 'start')
         elif effect.what == 'discard':
             self._call(self._discard, DiscardEpisode.Request(
                 episode_id=effect.episode_id, operator_name=name, reason='button'), 'discard')

@@ -473,3 +473,32 @@ def test_a_clock_that_is_set_right_does_not_bump_the_arm():
         driven.tick(k)
     steps = np.diff([record.sent[0] for record in driven.executed()])
     assert (np.abs(steps) <= 4.0 * 0.04 + 1e-9).all() and (steps >= -1e-9).all()
+
+
+def test_on_wall_time_the_persons_waiting_command_answers_the_first_tick_at_once():
+    driven = Driven(Mode.POLICY, start_at_tick=True)
+    driven.tick(1)
+    driven.human(1, [0.52, 0.5])
+    driven.policy(1)
+    driven.request(Mode.HUMAN)
+    driven.tick(2)
+    assert driven.sources()[2] == 'HUMAN' and driven.executed()[-1].sent[0] == 0.52
+    assert driven.human(2) == []  # one command a tick
+    driven.tick(3)
+    assert 3 not in driven.sources()
+    driven.human(3)
+    assert driven.sources()[3] == 'HUMAN'
+
+
+@pytest.mark.parametrize('case', ['old', 'released', 'lockstep'])
+def test_a_command_that_is_not_the_persons_present_one_does_not_start_the_takeover(case):
+    driven = Driven(Mode.POLICY, start_at_tick=case != 'lockstep')
+    driven.human(0 if case == 'old' else 1)
+    for k in (1, 2) if case == 'old' else (1,):
+        driven.tick(k)
+        driven.policy(k)
+    driven.request(Mode.HUMAN)
+    if case == 'released':
+        teleop(driven, 2, False)
+    driven.tick(3 if case == 'old' else 2)
+    assert driven.executed()[-1].source.name == 'POLICY'
