@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lwd_core.spec import check_number, check_unique, Fields, load_yaml, SpecError
+from lwd_core.workspace import WorkspaceSpec
 
 __all__ = ['CameraSpec', 'JointSpec', 'RobotSpec', 'SpecError']
 
@@ -90,6 +91,7 @@ class RobotSpec:
     home: tuple[float, ...] = ()  # one per joint, in its units
     mjcf: str | None = None
     max_observation_age: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_MAX_AGE))
+    workspace: WorkspaceSpec | None = None  # needs mjcf
 
     @property
     def action_dim(self) -> int:
@@ -169,8 +171,12 @@ class RobotSpec:
             command_interface=fields.choice(
                 'command_interface', COMMAND_INTERFACES, 'joint_trajectory'),
             state_names=state_names, home=_home(fields, joints), mjcf=_mjcf(fields),
-            max_observation_age=_max_age(fields, cameras))
+            max_observation_age=_max_age(fields, cameras),
+            workspace=WorkspaceSpec.from_dict(
+                fields.take('workspace', None), f'{where}: workspace'))
         fields.done()
+        if spec.workspace is not None and spec.mjcf is None:
+            raise fields.error('workspace', 'needs mjcf, the model that tells where the arms are')
         return spec
 
 

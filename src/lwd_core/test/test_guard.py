@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
 import re
 
 from hypothesis import given, settings
@@ -139,3 +140,39 @@ def test_no_sequence_of_requests_leaves_the_limits(events, measured):
         assert (np.abs(velocity) <= guard.velocity + 1e-9).all()
         assert (np.abs(velocity - speed) <= guard.acceleration * dt + 1e-9).all()
         previous, speed = result.sent, velocity
+
+
+JERK = 60.0
+SMOOTH = tuple(replace(joint, jerk=JERK) if joint.acceleration < 1e3 else joint
+               for joint in JOINTS)
+
+
+def smooth_guard():
+    return CommandGuard(RobotSpec('r', 'm', SMOOTH, (), 25.0))
+
+
+@settings(deadline=None)
+@given(st.lists(event, max_size=60))
+def test_with_a_jerk_limit_no_sequence_of_requests_exceeds_any_limit(events):
+    guard, previous = smooth_guard(), HOME
+    speed, push = np.zeros(3), np.zeros(3)
+    for kind, request in events:
+        if kind == 'reset':
+            continue
+        result = (guard.hold(previous, None, DT) if kind == 'hold'
+                  else guard.check(request, previous, None, DT))
+        velocity = (result.sent - previous) / DT
+        acceleration = (velocity - speed) / DT
+        assert (result.sent >= guard.lower).all() and (result.sent <= guard.upper).all()
+        assert (np.abs(velocity) <= guard.velocity + 1e-9).all()
+        assert (np.abs(acceleration) <= guard.acceleration + 1e-6).all()
+        assert (np.abs(acceleration - push)[:2] / DT <= JERK + 1e-4).all()
+        previous, speed, push = result.sent, velocity, acceleration
+
+
+def test_a_jerk_limit_is_said_and_what_stands_is_sent_bit_for_bit():
+    guard = smooth_guard()
+    goal = np.array([0.02, -2.0, 0.5])
+    results = sent(guard, [goal] * 40)
+    assert results[0].clamped & Clamp.JERK and results[-1].clamped == Clamp.NONE
+    assert np.array_equal(results[-1].sent, goal) and guard.at_rest

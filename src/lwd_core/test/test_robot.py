@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from lwd_core.robot import RobotSpec, SpecError
+from lwd_core.workspace import WorkspaceSpec
 
 SIM = Path(__file__).parents[3] / 'config' / 'robots' / 'sim.yaml'
 
@@ -101,3 +102,34 @@ def test_joints_and_cameras_that_are_not_there_are_named():
         spec.require_joints(['a'], 'driver')
     with pytest.raises(SpecError, match='policy: needs camera wrist.*has head'):
         spec.require_cameras(['head', 'wrist'], 'policy')
+
+
+@pytest.mark.parametrize(('change', 'words'), [
+    ({'boxes': [], 'min_distance': None, 'bodies': []}, 'neither boxes nor min_distance'),
+    ({'boxes': [{'frame': 'tcp', 'lower': [0, 0, 1], 'upper': [1, 1, 1]}]}, 'must be below upper'),
+    ({'boxes': [{'frame': 'tcp', 'lower': [0, 0], 'upper': [1, 1, 1]}]}, r'must be \[x, y, z\]'),
+    ({'min_distance': 0.1}, 'must name the two bodies'),
+    ({'min_distance': -0.1, 'bodies': ['a', 'b']}, 'above 0'),
+    ({'fence': 1}, "unknown key 'fence'"),
+])
+def test_a_wrong_workspace_is_refused_with_the_key(change, words):
+    with pytest.raises(SpecError, match=words):
+        WorkspaceSpec.from_dict(change, 'robot: workspace')
+
+
+def test_jerk_and_workspace_are_optional_and_leave_the_digest_alone():
+    data = {'name': 'r', 'model': 'm', 'control_rate': 50.0, 'cameras': [], 'joints': [
+        {'name': 'a', 'lower': -1, 'upper': 1, 'velocity': 1, 'acceleration': 10}]}
+    plain = RobotSpec.from_dict(data)
+    data['joints'][0]['jerk'] = 200.0
+    data |= {'mjcf': 'arm.xml', 'workspace': {'boxes': [
+        {'frame': 'tcp', 'lower': [0, 0, 0], 'upper': [1, 1, 1]}]}}
+    full = RobotSpec.from_dict(data)
+    assert plain.digest == full.digest and plain.joints[0].jerk is None
+    for spec in (plain, full):
+        assert RobotSpec.from_dict(spec.to_dict()) == spec
+    data['joints'][0]['jerk'] = 10.0
+    with pytest.raises(SpecError, match='jerk: is 10, must be at least 40'):
+        RobotSpec.from_dict(data)
+    with pytest.raises(SpecError, match='workspace: needs mjcf'):
+        RobotSpec.from_dict({**full.to_dict(), 'mjcf': None})

@@ -23,6 +23,7 @@ import numpy as np
 
 from lwd_core.clock import NS_PER_S, Tick
 from lwd_core.guard import Clamp, GuardResult
+from lwd_core.guard_shield import Workspace
 from lwd_core.robot import RobotSpec
 from lwd_core.topics import CommandTag
 from lwd_intervention.intervention import TakeoverLog
@@ -48,7 +49,10 @@ ARBITER = 'arbiter'  # requested_by of what nobody asked for
 class Arbiter:
     """One robot's arbiter. Every method returns the records to publish, in order."""
 
-    def __init__(self, robot: RobotSpec, config: ArbiterConfig | None = None) -> None:
+    def __init__(
+        self, robot: RobotSpec, config: ArbiterConfig | None = None,
+        workspace: Workspace | None = None,
+    ) -> None:
         """Start in HOLD, with no clock, no joint state and no episode."""
         self.config = config or ArbiterConfig()
         self.mode = Mode.HOLD
@@ -60,7 +64,7 @@ class Arbiter:
         self.executed = 0
         self._period = robot.period_ns
         self._ticks = TickBook(robot.period_ns, self.config.max_ahead_periods)
-        self._motion = Motion(robot)
+        self._motion = Motion(robot, workspace)
         self._around = Surroundings(self.config.max_joint_age)
         self._since = 0                     # first tick of this mode
         self._good: int | None = None       # newest tick this driver filled in this mode

@@ -81,7 +81,7 @@ class ArbiterNode(Node):
         self.robot = RobotSpec.from_yaml(self.params.robot_file)
         self._sim = uses_sim_time(self)
         self._lock = threading.Lock()
-        self.core = Arbiter(self.robot, self._config())
+        self.core = Arbiter(self.robot, self._config(), self._workspace())
         self.latency = deque[float](maxlen=1000)  # s, command callback to command published
         self._messages = messages.CommandMessages(self.robot)
         self._joint_order: tuple[tuple[str, ...], list[int] | None] = ((), None)
@@ -109,6 +109,12 @@ class ArbiterNode(Node):
             max_ahead_periods=2 if self._sim else 1, max_plan_age=p.max_plan_age,
             max_joint_age=self.robot.max_observation_age['joint_states'],
             hold_on_second_writer=p.hold_on_second_writer)
+
+    def _workspace(self) -> Any:
+        if self.robot.workspace is None:
+            return None
+        from lwd_intervention.workspace_model import MujocoWorkspace  # MuJoCo only where needed
+        return MujocoWorkspace.for_robot(self.robot, self.params.robot_file)
 
     def _make_publishers(self) -> None:
         self._command = publisher(self, topics.command(self.robot.command_interface))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from lwd_core.clock import NS_PER_S
 from lwd_core.guard import Clamp, CommandGuard, GuardResult
+from lwd_core.guard_shield import Workspace
 from lwd_core.robot import RobotSpec
 from lwd_intervention.anchor import Anchor
 from lwd_intervention.records import Request, Vector
@@ -15,11 +16,11 @@ from lwd_intervention.records import Request, Vector
 class Motion:
     """The guard with the position it starts from."""
 
-    def __init__(self, robot: RobotSpec) -> None:
+    def __init__(self, robot: RobotSpec, workspace: Workspace | None = None) -> None:
         """Start with nothing sent and nothing measured."""
         self._names = robot.joint_names
         self._dt = robot.period_ns / NS_PER_S
-        self._guard = CommandGuard(robot)
+        self._guard = CommandGuard(robot, workspace)
         self._anchor = Anchor(robot)
         self._sent: Vector | None = None
 
