@@ -135,6 +135,7 @@ class Synchronous:
         """Forget chunk and request; from now on only chunks of `epoch` count."""
         self._epoch = epoch
         self._chunk: Chunk | None = None
+        self._before: Chunk | None = None  # acts until row `_start` of the current chunk
         self._start = 0  # first row of the current chunk that could be executed
         self._pending: int | None = None
         self._executed = -1  # newest tick that had an action
@@ -169,7 +170,8 @@ class Synchronous:
         self._pending = None
         if start >= chunk.horizon:
             return Receipt(False, start, f'arrived {start} ticks late, horizon {chunk.horizon}')
-        self._chunk, self._start = self._joined(chunk, start), start
+        self._before, self._chunk = self._chunk, self._joined(chunk, start)
+        self._start = start
         return Receipt(True, start)
 
     def withdraw(self, tick: int) -> None:
@@ -189,6 +191,10 @@ class Synchronous:
         if tick >= end:
             return Decision(None, reason=USED_UP if self._pending is None else IN_FLIGHT)
         self._executed = tick
+        before = self._before
+        if index < self._start and before is not None and tick < before.tick + before.horizon:
+            return Decision(before.actions[tick - before.tick], before.chunk_id,
+                            tick - before.tick)
         return Decision(chunk.actions[index], chunk.chunk_id, index)
 
     # -- what the other schedulers change

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -162,11 +162,16 @@ class ObservationAssembler:
         if camera in self.spec.cameras:
             self._add(camera_source(camera), stamp_ns, data)
 
-    def at(self, tick_ns: int, instruction: str,
-           sources: dict[str, int] | None = None) -> Observation:
-        """Join the observation of `tick_ns`; `sources` (source -> stamp) forces these samples."""
+    def at(self, tick_ns: int, instruction: str, sources: dict[str, int] | None = None,
+           decode: bool = True) -> Observation:
+        """Join the observation of `tick_ns`; `sources` (source -> stamp) forces these samples.
+
+        Without `decode`, images are as they came, JPEG as uint8 [bytes]; `decoded` makes of it
+        what `at` would have returned, in a process that has the time.
+        """
         used = self._as_of(tick_ns) if sources is None else self._exactly(sources)
-        images = {camera: self._image(camera, used[camera_source(camera)])
+        image = self._image if decode else self._raw_image
+        images = {camera: image(camera, used[camera_source(camera)])
                   for camera in self.spec.cameras}
         state = self._series[STATE].get(used[STATE]) if self.spec.mode == 'state' else None
         if self._joined is None or tick_ns >= self._joined[0]:
@@ -186,6 +191,10 @@ class ObservationAssembler:
     def payload(self, source: str, stamp_ns: int) -> Any:
         """Return the sample as it was added (JPEG bytes, or an array)."""
         return self._series[source].get(stamp_ns)
+
+    def image(self, camera: str, stamp_ns: int) -> Image:
+        """Return the camera's sample of exactly this stamp, decoded, in the observation's size."""
+        return self._image(camera, stamp_ns)
 
     def _add(self, source: str, stamp_ns: int, payload: Any) -> None:
         new = self._series[source].add(stamp_ns, payload)
@@ -221,21 +230,41 @@ class ObservationAssembler:
             used[source] = sources[source]
         return used
 
+    def _raw_image(self, camera: str, stamp_ns: int) -> Image:
+        """Return the image as it came; JPEG as uint8 [bytes]."""
+        payload = self._series[camera_source(camera)].get(stamp_ns)
+        if isinstance(payload, bytes):
+            return np.frombuffer(payload, np.uint8)
+        return payload if isinstance(payload, np.ndarray) else self._image(camera, stamp_ns)
+
     def _image(self, camera: str, stamp_ns: int) -> Image:
         """Return the decoded image, decoding each sample once."""
         series = self._series[camera_source(camera)]
         payload = series.get(stamp_ns)
         if isinstance(payload, _Decoded):
             return payload.image
-        try:
-            image = (payload if isinstance(payload, np.ndarray) else
-                     payload() if callable(payload) else decode_jpeg(payload))
-        except ImageError as error:
-            raise ObservationError(f'{camera_source(camera)}: {error}') from error
-        image = resize(image, self.spec.image_size)
+        image = _decoded(camera, payload, self.spec.image_size)
         if self._history is not None:  # a whole bag decoded would not fit into memory
             series.replace(stamp_ns, _Decoded(image))
         return image
+
+
+def decoded(observation: Observation, image_size: tuple[int, int]) -> Observation:
+    """Return an observation joined without `decode` as it would have been joined with it."""
+    images = {camera: _decoded(camera, image, image_size)
+              for camera, image in observation.images.items()}
+    return replace(observation, images=images)
+
+
+def _decoded(camera: str, payload: bytes | Image | Callable[[], Image],
+             size: tuple[int, int]) -> Image:
+    try:
+        payload = payload() if callable(payload) else payload
+        if not isinstance(payload, np.ndarray) or payload.ndim == 1:
+            payload = decode_jpeg(bytes(payload))
+        return resize(payload, size)
+    except ImageError as error:
+        raise ObservationError(f'{camera_source(camera)}: {error}') from error
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from rclpy.node import Node
 
 from lwd_core import topics
 from lwd_core.clock import NS_PER_S, Tick, Ticker
+from lwd_core.priority import raise_process, raise_thread
 from lwd_core.ros_qos import subscription
 
 TickCallback = Callable[[Tick], None]
@@ -34,12 +35,14 @@ class TickSource(Protocol):
 class WallTickSource:
     """A daemon thread on the node's (system) clock; the callback runs in that thread."""
 
-    def __init__(self, node: Node, period: int, callback: TickCallback) -> None:
-        """Start ticking at once."""
+    def __init__(self, node: Node, period: int, callback: TickCallback,
+                 raised: bool = False) -> None:
+        """Start ticking at once; `raised`: with the best priority the kernel permits."""
         self.ticker = Ticker(period)
         self._clock = node.get_clock()
         self._log = node.get_logger()
         self._callback = callback
+        self._raised = raised
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name='control-tick', daemon=True)
         self._thread.start()
@@ -51,8 +54,11 @@ class WallTickSource:
             self._thread.join()
 
     def _run(self) -> None:
+        if self._raised:
+            self._log.info(f'control tick: {raise_process()}, thread {raise_thread()}')
         while not self._stopping:
             now = self._clock.now().nanoseconds
+            # To the absolute deadline: what the callback took is not added to the period.
             time.sleep((self.ticker.next_after(now) - now) / NS_PER_S)
             tick = self.ticker.advance(self._clock.now().nanoseconds)
             if tick is not None and not self._stopping:
@@ -95,11 +101,15 @@ def uses_sim_time(node: Node) -> bool:
 
 def make_tick_source(
     node: Node, period: int, callback: TickCallback, callback_group: Any = None,
+    raised: bool = False,
 ) -> TickSource:
-    """Return the tick source for the node's time: the clock topic under use_sim_time, else wall."""
+    """Return the tick source for the node's time: the clock topic under use_sim_time, else wall.
+
+    raised: on wall time, run with the best priority the kernel permits (`priority.py`).
+    """
     if uses_sim_time(node):
         return SimTickSource(node, period, callback, callback_group)
-    return WallTickSource(node, period, callback)
+    return WallTickSource(node, period, callback, raised)
 
 
 def to_ns(stamp: Any) -> int:

@@ -9,10 +9,11 @@ import re
 
 import numpy as np
 
-# In the order they happen. 'encode' and 'sample' are parts of 'inference', which the worker
-# measures; 'latency' is from the request to the chunk; 'lateness' from the tick's stamp to its
-# command.
-SECTIONS = ('assemble', 'encode', 'sample', 'inference', 'latency', 'publish', 'lateness')
+# In the order they happen. 'encode', 'network' (a remote policy's) and 'sample' are parts of
+# 'inference', which the worker measures; 'latency' is from the request to the chunk; 'lateness'
+# from the tick's stamp to its command.
+SECTIONS = ('assemble', 'encode', 'network', 'sample', 'inference', 'latency', 'publish',
+            'lateness')
 KEPT = 5000  # samples by section: over three minutes of ticks at 25 Hz
 RECENT_CHUNKS = 200  # over which PolicyStatus gives latencies
 REASONS_KEPT = 8  # different reasons for starved ticks
@@ -25,14 +26,10 @@ def percentile(samples: Iterable[float], q: float) -> float:
 
 
 class Cadence:
-    """Counts since `reset`, which happens at every episode's start."""
+    """Counts of one episode."""
 
     def __init__(self) -> None:
         self.recent: deque[float] = deque(maxlen=RECENT_CHUNKS)  # latencies [s], over episodes
-        self.reset()
-
-    def reset(self) -> None:
-        """Start counting anew."""
         self.ticks = self.published = self.late = self.starved = self.missed = 0
         self.chunks = self.refused_chunks = self.clamped = 0
         self.delays: Counter[int] = Counter()
@@ -42,9 +39,25 @@ class Cadence:
         self._intervals = 0
         self.pause()
 
+    def successor(self) -> Cadence:
+        """Return the cadence of the next episode."""
+        fresh = Cadence()
+        fresh.recent = self.recent
+        return fresh
+
     def pause(self) -> None:
         """Somebody else drives: the time to the next tick is not the policy's."""
         self._last: tuple[float, int] | None = None
+
+    def absorb(self, other: Cadence) -> None:
+        """Add what `other` counted."""
+        for name in ('ticks', 'published', 'late', 'starved', 'missed', 'chunks',
+                     'refused_chunks', 'clamped', 'seconds', '_wall_seconds', '_intervals'):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.delays.update(other.delays)
+        self.reasons.update(other.reasons)
+        for section, samples in other._times.items():
+            self._times[section].extend(samples)
 
     def add(self, section: str, seconds: float) -> None:
         """Add a duration of one section [s]."""

@@ -38,8 +38,8 @@ class CheckpointFollower:
     def start(self, params: PolicyParams, later: Later) -> Callable[[], None]:
         """Ask for the pinned checkpoint, or poll the channel; return what stops it."""
         self._channel = params.channel
-        if params.checkpoint:
-            self._want(Candidate(params.checkpoint, 0, forced=True))
+        if params.pinned:
+            self._want(Candidate(params.pinned, 0, forced=True))
         elif params.poll_period > 0:
             return ChannelPoller(
                 params.store, params.channel, params.poll_period,

@@ -18,6 +18,8 @@ import sys
 import threading
 from typing import Protocol
 
+from lwd_core.priority import ORDINARY_NICENESS
+from lwd_policy_node.arena import Arena
 from lwd_policy_node.wire import decode, encode, Frame
 from lwd_policy_node.worker import DEFAULT_LOADER, find_loader, WorkerCore
 
@@ -42,11 +44,14 @@ class Inference(Protocol):
 
 
 class ProcessInference:
-    """A worker process on the other end of a socket pair."""
+    """A worker process on the other end of a socket pair; images go through shared memory."""
 
-    def __init__(self, on_reply: OnReply, loader: str = DEFAULT_LOADER) -> None:
+    def __init__(self, on_reply: OnReply, loader: str = DEFAULT_LOADER, niceness: int = 0) -> None:
+        """`niceness`: how far the worker steps back for the tick and the executor."""
         self._on_reply = on_reply
         self._loader = loader
+        self._niceness = niceness
+        self.arena = Arena()
         self._closed = False
         self._sending = threading.Lock()
         self._connection: Connection | None = None
@@ -61,20 +66,26 @@ class ProcessInference:
         """Start a worker process and the thread that reads its replies."""
         ours, theirs = socket.socketpair()
         command = [sys.executable, '-m', 'lwd_policy_node.worker', str(theirs.fileno()),
-                   self._loader]
+                   self._loader, str(self.arena.fd)]
         self._process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], env=_environment(), stdin=subprocess.DEVNULL)
+            command, pass_fds=[theirs.fileno(), self.arena.fd], env=_environment(),
+            stdin=subprocess.DEVNULL)
         theirs.close()
+        # Also where the node itself runs at a raised priority, which a child inherits.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.setpriority(os.PRIO_PROCESS, self._process.pid,
+                           ORDINARY_NICENESS + self._niceness)
         self._connection = Connection(ours.detach())
         threading.Thread(target=self._read, args=(self._connection, self._process),
                          name='inference-replies', daemon=True).start()
 
     def send(self, frame: Frame) -> None:
         """Send a request."""
-        data = encode(frame)
+        request_id = frame.fields['id'] if frame.kind == 'act' else None
         with self._sending, contextlib.suppress(OSError, ValueError):
             if self._connection is not None:
-                self._connection.send_bytes(data)
+                places = {} if request_id is None else self.arena.put(request_id, frame.arrays)
+                self._connection.send_bytes(encode(frame, places))
 
     def kill(self) -> None:
         """End the worker at once."""
@@ -97,12 +108,16 @@ class ProcessInference:
     def _read(self, connection: Connection, process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(EOFError, OSError):
             while True:
-                self._on_reply(decode(connection.recv_bytes()))
+                frame = decode(connection.recv_bytes())
+                if frame.kind in ('chunk', 'failed'):
+                    self.arena.release(frame.fields['id'])
+                self._on_reply(frame)
         status = process.wait()
         with self._sending:
             connection.close()
             if self._connection is connection:
                 self._connection = None
+            self.arena.release_all()
         if not self._closed:
             self._on_reply(Frame('died', {'reason': f'inference worker ended ({_status(status)})'}))
 
@@ -143,9 +158,12 @@ class InlineInference:
             core.handle(frame)
 
 
-def make_inference(kind: str, on_reply: OnReply, loader: str = DEFAULT_LOADER) -> Inference:
+def make_inference(kind: str, on_reply: OnReply, loader: str = DEFAULT_LOADER,
+                   niceness: int = 0) -> Inference:
     """Return the backend a node's `inference` parameter names."""
-    return (ProcessInference if kind == 'process' else InlineInference)(on_reply, loader)
+    if kind == 'process':
+        return ProcessInference(on_reply, loader, niceness)
+    return InlineInference(on_reply, loader)
 
 
 def _environment() -> dict[str, str]:

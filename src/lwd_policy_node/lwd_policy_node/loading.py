@@ -49,6 +49,7 @@ class LoadRequest:
     continuation: str = ''  # kind of continuation that the scheduler needs
     backend: str = 'eager'  # what computes: a name in backends.BACKENDS, or auto
     threads: int = 1  # that it computes with
+    remote_file: str = ''  # says where a policy server is, for the loader of remote policies
 
 
 @dataclass(frozen=True)

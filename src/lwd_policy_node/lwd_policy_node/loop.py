@@ -270,7 +270,8 @@ class ControlLoop:
     def _observe(self) -> Observation:
         """Join the observation; refuse samples that show the time before the mode change."""
         assert self.assembler is not None
-        observation = self.assembler.at(self._now.stamp_ns, self.situation.instruction)
+        observation = self.assembler.at(
+            self._now.stamp_ns, self.situation.instruction, decode=self.decode)
         oldest = max(self.situation.mode_stamp_ns, self._fresh_after_ns + 1)
         for source, stamp in observation.sources.items():
             if stamp < oldest:

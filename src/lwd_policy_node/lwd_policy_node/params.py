@@ -9,6 +9,8 @@ from lwd_core.chunks.config import BLENDS, Chunking, SCHEDULERS
 from lwd_core.params import param, ParamError
 from lwd_policy_node.backends import BACKENDS
 
+REMOTE_LOADER = 'lwd_policy_node.remote.policy:load'
+
 
 @dataclass(frozen=True)
 class PolicyParams:
@@ -56,9 +58,17 @@ class PolicyParams:
     swap: str = param(
         'episode', 'when a new checkpoint begins to act: after the episode, or with the next '
         'chunk. A rollback always acts with the next chunk', choices=('episode', 'chunk'))
+    remote_file: str = param(
+        '', 'YAML that says where a policy server (openpi websocket protocol) is; its policy acts '
+        'instead of checkpoints of the store')
     inference: str = param(
         'process', 'where the network runs: its own process, or a thread of this one',
         choices=('process', 'inline'))
+    inference_niceness: int = param(
+        5, 'how far the worker process steps back for the control tick', lower=0, upper=19)
+    priority: str = param(
+        'raised', 'on wall time: take SCHED_FIFO for the control tick and a lower niceness for '
+        'the node where the kernel permits it, and say what was had', choices=('raised', 'normal'))
     stall_timeout: float = param(
         5.0, 'an inference that takes longer is a stalled worker: it is ended and started again',
         unit='s of wall time', lower=0.05, upper=600.0)
@@ -86,6 +96,16 @@ class PolicyParams:
         if self.lookahead >= self.execute_steps:
             raise ParamError(f'parameter lookahead: {self.lookahead} refused, must be below '
                              f'execute_steps, which is {self.execute_steps}')
+
+    @property
+    def pinned(self) -> str:
+        """Return what acts whatever the channel says: a digest, 'remote', or ''."""
+        return 'remote' if self.remote_file else self.checkpoint
+
+    @property
+    def policy_loader(self) -> str:
+        """Return the function that the worker loads policies with."""
+        return REMOTE_LOADER if self.remote_file else self.loader
 
     def chunking(self, overrun: bool = False) -> Chunking:
         """Return how chunks are played."""

@@ -5,87 +5,63 @@ configure   reads robot and tasks, starts the worker, subscribes; loads the chan
 activate    opens the gate: ticks in POLICY are answered
 deactivate  asks the arbiter for HOLD, then closes the gate
 
-Threads: the executor (samples, modes, everything slow), the tick (on wall time its own thread) and
-the worker's reader (chunks). `_lock` guards loop and assembler; everything about checkpoints runs
-on the executor, which takes replies at the next housekeeping.
+Threads: the executor (samples, modes, everything slow), the tick (on wall time its own thread, with
+the best priority that is permitted) and the worker's reader (chunks). `_lock` guards loop and
+assembler; everything about checkpoints runs on the executor, which takes replies at the next
+housekeeping.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
-import functools
 import threading
 from typing import Any
 
-from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import Trigger
 
 from lwd_core import topics
-from lwd_core.chunking import Decision
 from lwd_core.chunks.config import make_scheduler
 from lwd_core.clock import Tick
-from lwd_core.observation import Observation, ObservationAssembler, ObservationSpec
+from lwd_core.observation import ObservationAssembler, ObservationSpec
+from lwd_core.priority import freeze_garbage
 from lwd_core.robot import RobotSpec
 from lwd_core.ros_params import declare
-from lwd_core.ros_qos import publisher, subscription
 from lwd_core.ros_tick import make_tick_source, to_ns, uses_sim_time
 from lwd_core.task import load_tasks
-from lwd_msgs.msg import ControlMode, EpisodeState
+from lwd_msgs.msg import ControlMode, EpisodeState, ExecutedAction
 from lwd_msgs.srv import LoadCheckpoint, RequestMode
+from lwd_policy_node.cadence import Cadence
 from lwd_policy_node.checkpoints import Installed
 from lwd_policy_node.follower_node import CheckpointFollower
 from lwd_policy_node.inference import make_inference
+from lwd_policy_node.lifecycle_node import logged, ManagedNode
 from lwd_policy_node.loading import LoadRequest
 from lwd_policy_node.loop import ControlLoop
+from lwd_policy_node.outputs_node import PolicyOutputs
 from lwd_policy_node.params import PolicyParams
-from lwd_policy_node.planning import ChunkReport, Planned
-from lwd_policy_node.ros_messages import (
-    chunk_message,
-    command_message,
-    diagnostics_message,
-    status_message,
-)
 from lwd_policy_node.sensors_node import require_sync, Sensors
 from lwd_policy_node.spin_node import run
 from lwd_policy_node.supervisor import Supervisor
 from lwd_policy_node.wire import Frame
-from lwd_policy_node.worker import act_frame
 
 HOUSEKEEPING_S = 0.02  # wall time; stalls, restarts, deferred ticks
 STATUS_PERIOD_S = 1.0
 IN_EPISODE = (EpisodeState.READY, EpisodeState.RUNNING)
 
-Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
-
-def logged(transition: Transition) -> Transition:
-    """Log what a transition raises: rclpy would swallow it."""
-    @functools.wraps(transition)
-    def run(self: Any, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            return transition(self, state)
-        except Exception as error:
-            self.get_logger().error(f'{transition.__name__}: {type(error).__name__}: {error}')
-            return TransitionCallbackReturn.FAILURE
-    return run
-
-
-class PolicyNode(LifecycleNode):
+class PolicyNode(ManagedNode):
     """See the module's docstring."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('policy', **kwargs)
         self.params = declare(self, PolicyParams)
+        self.total = Cadence()  # of all episodes
         self._lock = threading.RLock()
-        self._work: deque[Callable[[], None]] = deque()
-        self._entities: list[tuple[Callable[[Any], Any], Any]] = []
         self._sensors: Sensors | None = None
         self._observes: ObservationSpec | None = None
         self._phase = EpisodeState.IDLE
         self._mode: tuple[int, int] | None = None
-        self._closers: list[Callable[[], None]] = []
+        self._starving = ''
 
     # -- lifecycle
 
@@ -96,19 +72,20 @@ class PolicyNode(LifecycleNode):
         require_sync(params.sync)
         self.robot = RobotSpec.from_yaml(params.robot_file)
         self.tasks = load_tasks(params.tasks_file) if params.tasks_file else {}
-        self._names = list(self.robot.joint_names)
-        self._make_loop()
-        self._make_publishers()
-        self.inference = make_inference(params.inference, self._on_reply, params.loader)
+        self.outputs = PolicyOutputs(self, self.robot)
+        self.loop = self._make_loop()
+        self.inference = make_inference(
+            params.inference, self._on_reply, params.policy_loader, params.inference_niceness)
+        self.outputs.inference = self.inference
         self.supervisor = Supervisor(
             self.inference, self._load_template(), params.stall_timeout)
         self.follower = CheckpointFollower(
             self, self.supervisor, self._act_with, lambda: self._phase in IN_EPISODE,
             swap_in_episode=params.swap == 'chunk')
-        self._closers.append(self.inference.close)
-        self._make_subscriptions()
+        self.closers.append(self.inference.close)
+        self._connect()
         self.supervisor.start()
-        self._closers.append(self.follower.start(params, self._later))
+        self.closers.append(self.follower.start(params, self.later))
         return super().on_configure(state)
 
     @logged
@@ -146,31 +123,27 @@ class PolicyNode(LifecycleNode):
         return super().on_shutdown(state)
 
     def close(self) -> None:
-        """Stop the worker and all that ticks; may be called twice."""
-        if self._closers:
+        """Stop the worker and all that ticks, and report; may be called twice."""
+        if self.closers:
             with self._lock:
-                if self._phase == EpisodeState.RUNNING:
-                    self._report_cadence('the episode that was cut off')
+                self.loop.end_episode()
                 # A chunk that arrives from now on finds nothing that waits for it.
                 self.loop.situation.gate_open = False
                 self.loop.worker_lost('closed')
-        while self._closers:
-            self._closers.pop()()
+                self._report_whole_run()
         if self._sensors is not None:
             self._sensors.close()
             self._sensors = self._observes = None
-        while self._entities:
-            destroy, entity = self._entities.pop()
-            destroy(entity)
+        super().close()
 
     # -- construction
 
-    def _make_loop(self) -> None:
+    def _make_loop(self) -> ControlLoop:
         params, sim = self.params, uses_sim_time(self)
         overrun = params.overrun == 'on' or (params.overrun == 'auto' and not sim)
-        self.loop = ControlLoop(
-            self.robot.period_ns, make_scheduler(params.chunking(overrun)),
-            outputs=self, join_wait=params.join_wait if sim else 0.0, shadow=params.shadow,
+        return ControlLoop(
+            self.robot.period_ns, make_scheduler(params.chunking(overrun)), self.outputs,
+            join_wait=params.join_wait if sim else 0.0, shadow=params.shadow, decode=False,
             now_ns=lambda: self.get_clock().now().nanoseconds)
 
     def _load_template(self) -> LoadRequest:
@@ -180,41 +153,25 @@ class PolicyNode(LifecycleNode):
                            continuation=chunking.continuation, backend=params.backend,
                            threads=params.inference_threads)
 
-    def _make_publishers(self) -> None:
-        def make(spec: topics.TopicSpec) -> Any:
-            return self._keep(self.destroy_publisher, publisher(self, spec))
-        self._command = make(topics.POLICY_COMMAND)
-        self._chunk = make(topics.POLICY_CHUNK)
-        self._status = make(topics.POLICY_STATUS)
-        self._diagnostics = make(topics.DIAGNOSTICS)
-
-    def _make_subscriptions(self) -> None:
-        def make(spec: topics.TopicSpec, callback: Callable[[Any], None]) -> None:
-            self._keep(self.destroy_subscription, subscription(self, spec, callback))
-        make(topics.CONTROL_MODE, self._on_mode)
-        make(topics.EPISODE, self._on_episode)
-        if not self.params.checkpoint:
-            make(topics.CHECKPOINT, self.follower.on_announcement)
-        self._keep(self.destroy_service, self.create_service(
-            LoadCheckpoint, 'policy/load_checkpoint', self.follower.on_load_request))
-        self._keep(self.destroy_service, self.create_service(
-            Trigger, 'policy/rollback', self.follower.on_rollback_request))
-        self._request_mode = self._keep(
-            self.destroy_client, self.create_client(RequestMode, 'arbiter/request_mode'))
-        # Housekeeping must go on while simulated time stands still.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        for period, callback in ((HOUSEKEEPING_S, self._housekeeping),
-                                 (STATUS_PERIOD_S, self._report)):
-            self._keep(self.destroy_timer, self.create_timer(period, callback, clock=steady))
-
-    def _keep(self, destroy: Callable[[Any], Any], entity: Any) -> Any:
-        self._entities.append((destroy, entity))
-        return entity
+    def _connect(self) -> None:
+        self.subscribe(topics.CONTROL_MODE, self._on_mode)
+        self.subscribe(topics.EPISODE, self._on_episode)
+        self.subscribe(topics.EXECUTED_ACTION, self._on_executed)
+        if not self.params.pinned:
+            self.subscribe(topics.CHECKPOINT, self.follower.on_announcement)
+        self.serve(LoadCheckpoint, 'policy/load_checkpoint', self.follower.on_load_request)
+        self.serve(Trigger, 'policy/rollback', self.follower.on_rollback_request)
+        self._request_mode = self.client_of(RequestMode, 'arbiter/request_mode')
+        self.every(HOUSEKEEPING_S, self._housekeeping)
+        self.every(STATUS_PERIOD_S, self._report)
 
     def start_ticking(self) -> None:
         """Start the tick source; after the first checkpoint said what is observed."""
-        source = make_tick_source(self, self.robot.period_ns, self._on_tick)
-        self._closers.append(source.stop)
+        raised = self.params.priority == 'raised' and not uses_sim_time(self)
+        if raised:
+            freeze_garbage()
+        source = make_tick_source(self, self.robot.period_ns, self._on_tick, raised=raised)
+        self.closers.append(source.stop)
 
     # -- ticks, modes, episodes
 
@@ -242,10 +199,9 @@ class PolicyNode(LifecycleNode):
             situation.episode_id = message.episode_id
             situation.instruction = message.instruction if message.phase in IN_EPISODE else ''
             if message.phase == EpisodeState.READY != before:
-                self.loop.cadence.reset()
                 self.loop.scene_was_reset()
-            if before == EpisodeState.RUNNING != message.phase:
-                self._report_cadence(message.episode_id)
+        if before == EpisodeState.RUNNING != message.phase:
+            self._report_episode(message.episode_id)
         if self.tasks and message.task and message.task not in self.tasks:
             self.get_logger().warning(
                 f'unknown task {message.task!r}, tasks are {", ".join(sorted(self.tasks))}',
@@ -253,48 +209,28 @@ class PolicyNode(LifecycleNode):
         if self.follower.swap_if_idle():
             self._publish_status()
 
-    def _report_cadence(self, title: str) -> None:
-        self.loop.end_episode()
-        if self.loop.cadence.ticks:
-            self.get_logger().info(self.loop.cadence.report(title))
-
-    # -- what the loop asks for
-
-    def infer(self, planned: Planned, observation: Observation) -> None:
-        """Send an observation to the worker."""
-        self.inference.send(act_frame(
-            planned.chunk_id, planned.digest, planned.seed, observation,
-            planned.continuation))
-
-    def command(self, stamp_ns: int, epoch: int, decision: Decision) -> None:
-        """Publish the command of a tick."""
-        self._command.publish(command_message(
-            stamp_ns, self._names, self.robot.period_ns, epoch, decision))
-
-    def chunk(self, report: ChunkReport) -> None:
-        """Publish a chunk."""
-        self._chunk.publish(chunk_message(report, self._names))
+    def _on_executed(self, message: ExecutedAction) -> None:
+        if message.clamped and message.source == ExecutedAction.SOURCE_POLICY:
+            with self._lock:
+                self.loop.cadence.clamped += 1
 
     # -- the worker's replies
 
     def _on_reply(self, frame: Frame) -> None:
         """Take a reply in the worker's reader thread: chunks at once, the rest on the executor."""
+        fields = frame.fields
         if frame.kind == 'chunk':
             with self._lock:
-                self.loop.on_chunk(frame.fields['id'], frame.arrays['actions'],
-                                   frame.fields['inference_s'], frame.fields.get('sections'))
+                self.loop.on_chunk(fields['id'], frame.arrays['actions'], fields['inference_s'],
+                                   fields['sections'])
             self.supervisor.on_success()
         elif frame.kind == 'failed':
             with self._lock:
-                self.loop.on_failed(frame.fields['id'], frame.fields['reason'])
-            self.get_logger().error(f'inference failed: {frame.fields["reason"]}',
+                self.loop.on_failed(fields['id'], fields['reason'])
+            self.get_logger().error(f'inference failed: {fields["reason"]}',
                                     throttle_duration_sec=STATUS_PERIOD_S)
         else:
-            self._later(lambda: self._on_worker(frame))
-
-    def _later(self, work: Callable[[], None]) -> None:
-        """Run `work` on the executor, at the next housekeeping."""
-        self._work.append(work)
+            self.later(lambda: self._on_worker(frame))
 
     def _on_worker(self, frame: Frame) -> None:
         if frame.kind == 'died':
@@ -321,6 +257,7 @@ class PolicyNode(LifecycleNode):
         with self._lock:
             self.loop.set_assembler(assembler)
             self.loop.awaited = self._awaited(spec)
+            self.outputs.image_size = spec.image_size
         self._sensors = Sensors(self, assembler, self.loop.on_sample, self._lock,
                                 self.params.sync, self.params.sync_slop)
         self._observes = spec
@@ -344,31 +281,40 @@ class PolicyNode(LifecycleNode):
     # -- time
 
     def _housekeeping(self) -> None:
-        while self._work:
-            self._work.popleft()()
+        self.do_work()
         with self._lock:
             self.loop.on_wait()
-            waiting = self.loop.waiting_for()
+            waiting, starving = self.loop.waiting_for(), self.loop.starving
         was_up = self.supervisor.up
         self.supervisor.poll(waiting)
         if was_up and not self.supervisor.up:
             self.get_logger().error(self.supervisor.reason)
             self._set_digest()
             self._publish_status()
+        elif bool(starving) != bool(self._starving):
+            self._publish_status()  # why the robot holds, and that it goes on
+        self._starving = starving
 
     def _publish_status(self) -> Any:
         with self._lock:
-            message = status_message(
-                self.get_clock().now().to_msg(), self.loop, self.supervisor)
-        self._status.publish(message)
-        return message
+            return self.outputs.status(self.loop, self.supervisor)
 
     def _report(self) -> None:
-        message = self._publish_status()
-        extra = [('worker_restarts', self.supervisor.restarts),
-                 ('late_samples', self.loop.assembler.late if self.loop.assembler else 0)]
-        self._diagnostics.publish(
-            diagnostics_message(self.get_fully_qualified_name(), message, extra))
+        status = self._publish_status()
+        self.outputs.diagnostics(status, self.loop, self.supervisor)
+
+    def _report_episode(self, episode_id: str) -> None:
+        with self._lock:
+            self.loop.end_episode()
+            done, self.loop.cadence = self.loop.cadence, self.loop.cadence.successor()
+        if done.ticks:
+            self.total.absorb(done)
+            self.outputs.cadence(episode_id, done)
+
+    def _report_whole_run(self) -> None:
+        self.total.absorb(self.loop.cadence)
+        if self.total.ticks:
+            self.outputs.cadence('', self.total)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -13,26 +13,32 @@ import numpy as np
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from lwd_core.chunking import Decision
+from lwd_core.clock import NS_PER_S
 from lwd_core.ros_tick import to_stamp
 from lwd_core.topics import CommandTag
-from lwd_msgs.msg import ActionChunk, PolicyStatus
-from lwd_policy_node.cadence import percentile
+from lwd_msgs.msg import ActionChunk, CadenceReport, PolicyStatus
+from lwd_policy_node.cadence import Cadence, percentile
 from lwd_policy_node.loop import ControlLoop
 from lwd_policy_node.planning import ChunkReport
 from lwd_policy_node.supervisor import Supervisor
 
 
-def command_message(stamp_ns: int, names: list[str], period_ns: int, epoch: int,
-                    decision: Decision) -> JointTrajectory:
-    """Return the command of one tick: a trajectory of one point, tagged with its chunk."""
-    assert decision.action is not None
-    message = JointTrajectory(joint_names=names)
-    message.header.stamp = to_stamp(stamp_ns)
-    message.header.frame_id = CommandTag(epoch, decision.chunk_id, decision.index).encode()
-    point = JointTrajectoryPoint(time_from_start=Duration(nanosec=period_ns))
-    point.positions = array.array('d', decision.action.astype(np.float64).tobytes())
-    message.points = [point]
-    return message
+class CommandMessages:
+    """Commands of one robot; the message is filled anew every tick, not built."""
+
+    def __init__(self, names: list[str], period_ns: int) -> None:
+        point = JointTrajectoryPoint(time_from_start=Duration(
+            sec=period_ns // NS_PER_S, nanosec=period_ns % NS_PER_S))
+        self._message = JointTrajectory(joint_names=names, points=[point])
+
+    def of(self, stamp_ns: int, epoch: int, decision: Decision) -> JointTrajectory:
+        """Return the command of one tick: a trajectory of one point, tagged with its chunk."""
+        assert decision.action is not None
+        header, point = self._message.header, self._message.points[0]
+        header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, NS_PER_S)
+        header.frame_id = CommandTag(epoch, decision.chunk_id, decision.index).encode()
+        point.positions = array.array('d', decision.action.astype(np.float64).tobytes())
+        return self._message
 
 
 def chunk_message(report: ChunkReport, names: list[str]) -> ActionChunk:
@@ -88,6 +94,19 @@ def _state(loop: ControlLoop, supervisor: Supervisor) -> tuple[int, str]:
     return PolicyStatus.NO_POLICY, (
         f'checkpoint {table.newest_refused[:12]} was refused: {refused}' if refused
         else 'no checkpoint was published yet')
+
+
+def cadence_message(stamp: Any, episode_id: str, cadence: Cadence) -> CadenceReport:
+    """Return the report of one episode; times of the sections in seconds."""
+    quantiles = {name: [cadence.quantile(section, q) for section in cadence.sections]
+                 for name, q in (('p50', 50), ('p99', 99), ('max', 100))}
+    message = CadenceReport(
+        episode_id=episode_id, ticks=cadence.ticks, seconds=cadence.seconds, rate=cadence.rate,
+        late_ticks=cadence.late, starved_ticks=cadence.starved, chunks=cadence.chunks,
+        delay_steps=cadence.mean_delay, clamped_ticks=cadence.clamped,
+        sections=list(cadence.sections), **quantiles)
+    message.header.stamp = stamp
+    return message
 
 
 def starved(loop: ControlLoop) -> str:

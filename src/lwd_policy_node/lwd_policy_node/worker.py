@@ -7,7 +7,7 @@
     drop  {digest}                        -
 
 Loading runs in a thread beside acting, so that the old policy goes on while a new one is warmed.
-Run as `python -m lwd_policy_node.worker FD LOADER`; it ends when the other side closes.
+Run as `python -m lwd_policy_node.worker FD LOADER ARENA_FD`; it ends when the other side closes.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ import numpy as np
 
 from lwd_core.checkpoint import CheckpointError
 from lwd_core.chunks.continuation import Continuation
-from lwd_core.observation import Observation
+from lwd_core.observation import decoded, Observation
 from lwd_core.robot import RobotSpec
 from lwd_core.store import StoreAwayError
+from lwd_policy_node.arena import Arena
 from lwd_policy_node.loading import Acting, Loaded, LoadRequest
 from lwd_policy_node.wire import decode, encode, Frame
 
 Loader = Callable[[LoadRequest], Loaded]
 DEFAULT_LOADER = 'lwd_policy_node.loading:load'
 LOADING_NICENESS = 10
+AWAY = (StoreAwayError, ConnectionError)  # say nothing of the policy: it is tried again
 SWITCH_INTERVAL_S = 0.001  # how long a loading thread may keep the interpreter from the acting one
 
 
@@ -79,11 +81,11 @@ class WorkerCore:
             with self._loading:
                 loaded = self._loader(request)
         except Exception as error:  # a candidate must never take the acting policy down
-            known = isinstance(error, (CheckpointError, StoreAwayError))
+            known = isinstance(error, (CheckpointError, *AWAY))
             reason = str(error) if known else f'{type(error).__name__}: {error}'
             self._reply(Frame('refused', {
                 'digest': fields['digest'], 'reason': reason,
-                'away': isinstance(error, StoreAwayError)}))
+                'away': isinstance(error, AWAY)}))
             return
         self._policies[loaded.digest] = loaded.policy
         self._reply(Frame('loaded', loaded.description))
@@ -96,15 +98,20 @@ def step_back() -> None:
 
 
 def act_frame(request_id: int, digest: str, seed: int, observation: Observation,
-              continuation: Continuation | None = None) -> Frame:
-    """Return the frame that asks for a chunk."""
+              continuation: Continuation | None = None,
+              image_size: tuple[int, int] | None = None) -> Frame:
+    """Return the frame that asks for a chunk.
+
+    With an `image_size` (width, height), images are as they came and the worker decodes them.
+    """
     arrays: dict[str, np.ndarray] = {
         'joints': observation.joints,
               **{f'image/{name}': image for name, image in observation.images.items()}}
     if observation.state is not None:
         arrays['state'] = observation.state
     fields = {'id': request_id, 'digest': digest, 'seed': seed, 'stamp_ns': observation.stamp_ns,
-              'instruction': observation.instruction, 'sources': observation.sources}
+              'instruction': observation.instruction, 'sources': observation.sources,
+              'image_size': image_size}
     if continuation is not None:
         arrays['running'] = continuation.rows
         fields['continue'] = [continuation.delay, continuation.kind, continuation.max_weight]
@@ -118,12 +125,14 @@ def continuation_of(frame: Frame) -> Continuation | None:
 
 
 def observation_of(frame: Frame) -> Observation:
-    """Return the observation that `act_frame` packed."""
+    """Return the observation that `act_frame` packed, its images decoded."""
+    fields = frame.fields
     images = {name.removeprefix('image/'): array for name, array in frame.arrays.items()
               if name.startswith('image/')}
-    return Observation(frame.fields['stamp_ns'], frame.arrays['joints'], images,
-                       frame.arrays.get('state'), frame.fields['instruction'],
-                       frame.fields['sources'])
+    observation = Observation(fields['stamp_ns'], frame.arrays['joints'], images,
+                              frame.arrays.get('state'), fields['instruction'], fields['sources'])
+    size = fields['image_size']
+    return observation if size is None else decoded(observation, (size[0], size[1]))
 
 
 def load_frame(request: LoadRequest) -> Frame:
@@ -138,8 +147,9 @@ def find_loader(path: str) -> Loader:
     return loader
 
 
-def serve(connection: Connection, loader: Loader) -> None:
+def serve(connection: Connection, loader: Loader, arena: Arena | None = None) -> None:
     """Answer frames until the other side closes."""
+    view = None if arena is None else arena.view
     sending = threading.Lock()  # the load thread replies too
 
     def reply(frame: Frame) -> None:
@@ -150,7 +160,7 @@ def serve(connection: Connection, loader: Loader) -> None:
     try:
         reply(Frame('ready'))
         while True:
-            core.handle(decode(bytearray(connection.recv_bytes())))
+            core.handle(decode(bytearray(connection.recv_bytes()), view))
     except (EOFError, OSError):
         return  # the node is gone
 
@@ -164,7 +174,7 @@ def main() -> None:
         torch.set_grad_enabled(False)
     except ImportError:
         pass
-    serve(Connection(int(sys.argv[1])), find_loader(sys.argv[2]))
+    serve(Connection(int(sys.argv[1])), find_loader(sys.argv[2]), Arena(int(sys.argv[3])))
 
 
 if __name__ == '__main__':

@@ -8,7 +8,9 @@ import signal
 import numpy as np
 import pytest
 
+from lwd_core.chunks.continuation import Continuation
 from lwd_core.observation import Observation
+from lwd_policy_node.arena import SLOTS
 from lwd_policy_node.inference import make_inference
 from lwd_policy_node.loading import LoadRequest
 from lwd_policy_node.worker import act_frame, load_frame
@@ -85,3 +87,18 @@ def test_a_crash_is_told_and_a_new_worker_can_be_started(robot):
         assert load(worker, robot, 'ok1').kind == 'loaded'
     finally:
         worker.close()
+
+
+def test_continuations_and_images_reach_the_policy_and_slots_come_back(worker, robot):
+    load(worker, robot, 'pixels1')
+    seen = Observation(1, OBSERVATION.joints, {'head': np.full((64, 64, 3), 7, np.uint8)}, None,
+                       'echo', {})
+    rows = np.arange(6, dtype=np.float32).reshape(2, 3)
+    for number in range(10):
+        reply = ask(worker, act_frame(
+            number, 'pixels1', 5, seen, Continuation(rows, 1), image_size=(8, 6)))
+        assert reply.fields['sections'] == {'sample': 0.001}
+        actions = reply.arrays['actions']
+        assert actions[:2].tolist() == rows.tolist() and actions[2].tolist() == [8, 6, 7]
+    if worker.kind == 'process':
+        assert worker.arena.free == SLOTS

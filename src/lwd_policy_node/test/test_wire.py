@@ -1,8 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
+
 import numpy as np
 import pytest
 
-from lwd_core.observation import Observation
+from lwd_core.images import encode_jpeg
+from lwd_core.observation import (
+    Observation,
+    ObservationAssembler,
+    ObservationError,
+    ObservationSpec,
+)
+from lwd_policy_node.arena import Arena, LARGE, SLOT_BYTES, SLOTS
 from lwd_policy_node.wire import decode, encode, Frame
 from lwd_policy_node.worker import act_frame, observation_of
 
@@ -30,3 +39,62 @@ def test_an_observation_crosses_bit_for_bit(state):
     assert after.joints.tobytes() == before.joints.tobytes()
     assert after.images['head'].tobytes() == images['head'].tobytes()
     assert after.state is None if state is None else after.state.tobytes() == state.tobytes()
+
+
+def test_large_arrays_cross_in_shared_memory_and_the_frame_holds_only_where():
+    node = Arena()
+    worker = Arena(os.dup(node.fd))
+    image = np.random.default_rng(0).integers(0, 255, (480, 640, 3)).astype(np.uint8)
+    frame = Frame('act', {'id': 3}, {'image/head': image, 'joints': np.ones(3, np.float32)})
+    data = encode(frame, node.put(3, frame.arrays))
+    assert len(data) < 1000
+    back = decode(data, worker.view)
+    np.testing.assert_array_equal(back.arrays['image/head'], image)
+    assert back.arrays['joints'].tolist() == [1, 1, 1]
+    with pytest.raises(ValueError, match='image/head is in shared memory'):
+        decode(data)
+
+
+def test_a_slot_is_not_written_again_before_its_request_was_answered():
+    arena = Arena()
+    arrays = [np.full(LARGE, value, np.uint8) for value in range(SLOTS + 1)]
+    places = [arena.put(i, {'a': array}) for i, array in enumerate(arrays)]
+    assert all(places[:SLOTS]) and places[SLOTS] == {}  # no slot: it travels with the frame
+    for array, place in zip(arrays, places[:SLOTS]):
+        np.testing.assert_array_equal(arena.view(place['a']), array)
+    arena.release(1)
+    assert arena.put(9, {'a': arrays[4]})['a'][0] == places[1]['a'][0]
+    arena.release(1)
+    assert arena.free == 0
+    arena.release_all()
+    assert arena.free == SLOTS
+
+
+def test_small_arrays_and_those_too_large_for_a_slot_travel_with_the_frame():
+    arena = Arena()
+    assert arena.put(1, {'joints': np.zeros(14, np.float32)}) == {} and arena.free == SLOTS
+    huge = np.zeros(SLOT_BYTES + 1, np.uint8)
+    assert set(arena.put(2, {'huge': huge, 'image': np.zeros(LARGE, np.uint8)})) == {'image'}
+
+
+def test_a_jpeg_is_decoded_by_the_worker_to_what_the_node_would_have_seen():
+    spec = ObservationSpec(('a',), cameras=('head',), image_size=(8, 6))
+    pixels = np.random.default_rng(0).integers(0, 255, (12, 16, 3)).astype(np.uint8)
+    seen = []
+    for decode_here in (True, False):
+        assembler = ObservationAssembler(spec)
+        assembler.add_joints(5, ('a',), (0.5,))
+        assembler.add_image('head', 5, encode_jpeg(pixels))
+        observation = assembler.at(5, 'go', decode=decode_here)
+        size = None if decode_here else spec.image_size
+        seen.append(observation_of(decode(encode(
+            act_frame(1, 'd', 1, observation, image_size=size)))))
+    assert seen[0].images['head'].shape == (6, 8, 3)
+    np.testing.assert_array_equal(seen[0].images['head'], seen[1].images['head'])
+
+
+def test_a_broken_jpeg_fails_in_the_worker_with_the_cameras_name():
+    broken = Observation(1, np.zeros(1, np.float32), {'head': np.zeros(9, np.uint8)}, None, '', {})
+    frame = decode(encode(act_frame(1, 'd', 1, broken, image_size=(8, 6))))
+    with pytest.raises(ObservationError, match='camera/head: .* neither JPEG nor PNG'):
+        observation_of(frame)
