@@ -136,6 +136,10 @@ class Cell:
         """Return the six measured joint positions [rad]."""
         return self.data.qpos[self._arm_qpos[arm]].copy()
 
+    def arm_command(self, arm: str) -> np.ndarray:
+        """Return the six joint targets [rad] the servos follow now."""
+        return self.data.ctrl[self._arm_ctrl[arm]].copy()
+
     def jaw(self, arm: str) -> float:
         """Return the measured jaw opening as a fraction."""
         left, right = self.data.qpos[self._finger_qpos[arm]]

@@ -48,6 +48,11 @@ class ScriptedOperator:
         self.driving = not supervises
         self._supervisor: Supervisor | None = None
 
+    @property
+    def world(self) -> World:
+        """Return the cell as he sees it now."""
+        return self._world
+
     def begin(self, task: str, seed: int, time_limit: int) -> None:
         """Start an episode; `time_limit` in control steps."""
         if task not in self._worlds:

@@ -18,6 +18,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import Joy
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from lwd_core import topics
@@ -25,7 +26,7 @@ from lwd_core.params import param, ParamError
 from lwd_core.robot import RobotSpec
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher, subscription
-from lwd_core.ros_tick import to_ns
+from lwd_core.ros_tick import to_ns, to_stamp
 from lwd_core.spec import SpecError
 from lwd_core.task import load_tasks, require_task
 from lwd_msgs.action import RunEpisode
@@ -34,6 +35,7 @@ from lwd_msgs.srv import LabelEpisode, RequestMode
 from lwd_sim.names import JOINT_NAMES
 from lwd_sim.operating import Intent, ScriptedOperator, View
 from lwd_sim.schedule import Schedule
+from lwd_sim.sticks import StickOperator
 from lwd_sim.supervisor import SupervisorConfig
 
 POLL = 0.1  # s, how soon the next episode is asked for
@@ -59,6 +61,8 @@ class OperatorParams:
     patience: int = param(25, 'ticks without progress before he takes over', lower=1)
     max_takeovers: int = param(4, 'after as many he finishes the episode himself', lower=1)
     hand_back: bool = param(True, 'hand back once corrected')
+    teleop: str = param('direct', 'how he moves the arms: joint targets, or sticks, deadman and '
+                        'buttons of a virtual joystick', choices=('direct', 'joystick'))
     exit_when_done: bool = param(False, 'leave after the last episode')
 
     def __post_init__(self) -> None:
@@ -91,11 +95,16 @@ class OperatorNode(Node):
         self._mode = ControlMode.HOLD
         self._asked: int | None = None     # mode he asked for and has not got yet
         self._busy = False                 # a goal is under way
+        self._stamp = 0                    # of the newest sim/state
         self._view: View | None = None
+        self._sticks = StickOperator() if p.teleop == 'joystick' else None
         self._connect()
 
     def _connect(self) -> None:
-        self._teleop = publisher(self, topics.TELEOP_COMMAND)
+        if self._sticks is None:
+            self._teleop = publisher(self, topics.TELEOP_COMMAND)
+        else:
+            self._joy = publisher(self, topics.JOY)
         subscription(self, topics.EPISODE, self._on_episode)
         subscription(self, topics.CONTROL_MODE, self._on_mode)
         subscription(self, topics.SIM_STATE, self._on_state)
@@ -149,6 +158,10 @@ class OperatorNode(Node):
             self._begun, self._asked = message.episode_id, None
             self._operator.begin(message.task, message.seed,
                                  round(message.time_limit * 1e9 / self._period))
+            if self._sticks is not None:
+                self._sticks.begin()
+        if self._sticks is not None and message.phase == EpisodeState.RUNNING:
+            self._grip_at_the_start()
         if message.phase == EpisodeState.LABELLING and \
                 message.outcome.value == Outcome.UNLABELLED:
             success = self._view is not None and self._view.success
@@ -174,9 +187,11 @@ class OperatorNode(Node):
         self._view = view = View(message.task, message.seed, message.step, np.array(message.qpos),
                                  np.array(message.qvel), np.array(message.ctrl), message.success)
         episode = self._episode
+        stamp = self._stamp = to_ns(message.header.stamp)
         if episode.phase not in UNDER_WAY or view.task != episode.task:
+            if self._sticks is not None:
+                self._send_joy(*self._sticks.rest())
             return
-        stamp = to_ns(message.header.stamp)
         if episode.phase == EpisodeState.READY:
             self._before_the_start(view, stamp)
             return
@@ -185,10 +200,21 @@ class OperatorNode(Node):
 
     def _before_the_start(self, view: View, stamp: int) -> None:
         """Offer the action of each tick, so that the first one of the episode is answered too."""
-        if self._operator.driving:
+        if self._sticks is not None:
+            self._send_joy(*self._sticks.rest())
+        elif self._operator.driving:
             self._send(self._operator.act(view), stamp)
 
+    def _grip_at_the_start(self) -> None:
+        """Grip as soon as the episode runs: its first tick may be open already."""
+        view = self._view
+        if self._operator.driving and view is not None and view.task == self._episode.task:
+            self._use_sticks(Intent(self._operator.act(view)))
+
     def _carry_out(self, intent: Intent, stamp: int) -> None:
+        if self._sticks is not None:
+            self._use_sticks(intent)
+            return
         # The action first: the arbiter takes the newest one for the tick a takeover finds open.
         if intent.action is not None:
             self._send(intent.action, stamp)
@@ -208,6 +234,18 @@ class OperatorNode(Node):
             JointTrajectoryPoint(positions=action.tolist())])
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
         self._teleop.publish(message)
+
+    def _use_sticks(self, intent: Intent) -> None:
+        assert self._sticks is not None
+        mode = {ControlMode.POLICY: 'POLICY', ControlMode.HUMAN: 'HUMAN'}.get(self._mode, '')
+        self._send_joy(*self._sticks.act(
+            self._operator.world, intent, self._operator.driving, mode))
+
+    def _send_joy(self, axes: np.ndarray, buttons: list[int]) -> None:
+        message = Joy(axes=axes.tolist(), buttons=buttons)
+        message.header.frame_id = SOURCE
+        message.header.stamp = to_stamp(self._stamp)
+        self._joy.publish(message)
 
     def _ask(self, mode: int, reason: str) -> None:
         self._asked = mode

@@ -71,6 +71,20 @@ def ended(runner: Any, graph: Graph) -> bool:
                for node in graph.nodes if node.ends_graph)
 
 
+def _mappings(graph: Graph) -> list[str]:
+    """Return what the buttons mean, as far as known before a device is plugged in."""
+    from lwd_intervention.teleop.building import find_mapping
+    from lwd_intervention.teleop.cheatsheet import as_text
+
+    found = []
+    for node in graph.nodes:
+        name = node.parameters.get('mapping', '')
+        if node.executable == 'teleop_node' and name != 'scripted':
+            generic = 'xbox' if name == 'auto' else name   # all gamepads share its layout
+            found.append(as_text(find_mapping(generic, node.parameters['mapping_dir'])))
+    return found
+
+
 def run_graph(graph: Graph, run_dir: Path, domain: int | None) -> None:
     """Start a graph, follow it until it ends or Ctrl-C; RuntimeError naming what keeps dying."""
     import time
@@ -81,6 +95,8 @@ def run_graph(graph: Graph, run_dir: Path, domain: int | None) -> None:
 
     console = Console()
     console('lwd', f'{graph.name}: {len(graph.nodes)} nodes; logs in {run_dir / "log"}')
+    for mapping in _mappings(graph):
+        print(mapping)
     raise_on_termination()
     specs = graph_processes(graph, run_dir, ros_environment(domain))
     with Runner(specs, run_dir / 'log', console) as runner:

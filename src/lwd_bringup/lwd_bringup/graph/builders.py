@@ -27,12 +27,26 @@ BESIDE_ROBOTS = 5  # niceness of the learner where real robots may share the mac
 BESIDE_LEARNER = 5  # niceness of simulated robots: in lockstep they wait for whoever is late
 POLICY = Argument('policy', True, 'start the policy node')
 
+TELEOP = Argument('teleop', 'none', 'what a person drives with; joystick: the gamepad or '
+                  'SpaceMouse that is plugged in; leader: leader arms, deadman on the joystick', (
+                      'none', 'joystick', 'keyboard', 'xbox', 'ps4', 'ps5', 'f710', 'spacemouse',
+                      'leader'))
+JOY = Argument('joy', True, "read the device here; false: ROS's joy or another node publishes joy")
+PERSON = Argument('operator_name', 'operator', 'who drives, in takeovers and labels')
+ARMS_FILE = Argument('arms_file', '', 'arms YAML for teleoperation (default: the file in '
+                     'config/teleop/arms that is called like the robot file)')
+OPERATOR_TELEOP = Argument('operator_teleop', 'direct', 'how the scripted operator moves the arms: '
+                           'joint targets, or a virtual joystick through Joy, IK and deadman',
+                           ('direct', 'joystick'))
+PERSONS_TIME = 120.0  # s for an episode a person drives in the simulation: tasks count on experts
+
 WORK_DIR = Argument('work_dir', 'data/learner',
                     "the learner's own folder: index, replay, resume state")
 LEARNER_CONFIG = Argument('learner_config', '', "learner YAML (default: the learner's defaults)")
 
 _ROBOT_ARGUMENTS = (ROBOT, ROBOT_FILE, TASKS_FILE, STORE, OBSERVATION, POLICY)
-_OPERATOR_ARGUMENTS = (OPERATOR, TASKS, EPISODES, SEED, SPEED)
+_OPERATOR_ARGUMENTS = (OPERATOR, TASKS, EPISODES, SEED, SPEED, OPERATOR_TELEOP, ARMS_FILE)
+_PERSON_ARGUMENTS = (TELEOP, JOY, PERSON)
 
 
 def _deployment(values: dict[str, Any]) -> nodes.Deployment:
@@ -57,22 +71,65 @@ def _stack(values: dict[str, Any], at: nodes.Deployment, simulated: bool) -> tup
     return (*stack, nodes.policy(at, observation=values['observation'])) if has_policy else stack
 
 
+def _arms_file(values: dict[str, Any], at: nodes.Deployment) -> str:
+    named = values['arms_file']
+    path = Path(named) if named else config_dir() / 'teleop' / 'arms' / Path(at.robot_file).name
+    if not path.is_file():
+        raise GraphError(f"argument 'arms_file': no {path}; teleoperation needs a YAML that names "
+                         "the model, tool and base of each arm (see config/teleop/arms/sim.yaml)")
+    return nodes.absolute(str(path))
+
+
+def _person(values: dict[str, Any], at: nodes.Deployment, **more: Any) -> tuple[NodeSpec, ...]:
+    """Return what a person drives with."""
+    device = values['teleop']
+    if device == 'none':
+        return ()
+    mapping = 'auto' if device in ('joystick', 'leader') else device
+    tasks = _task_list(values.get('tasks', ''))
+    driver = nodes.teleop(
+        at, mapping=mapping, source='leader' if device == 'leader' else 'joystick',
+        arms_file=_arms_file(values, at), operator_name=values['operator_name'],
+        task=tasks[0] if tasks else '', start_mode='policy' if values['policy'] else 'human',
+        **more)
+    return (driver, nodes.joy(at, mapping=mapping)) if values['joy'] else (driver,)
+
+
+def _task_list(text: str) -> list[str]:
+    return [task.strip() for task in text.split(',') if task.strip()]
+
+
 def _robot(**values: Any) -> tuple[NodeSpec, ...]:
-    return _stack(values, _deployment(values), simulated=False)
+    at = _deployment(values)
+    return (*_stack(values, at, simulated=False), *_person(values, at))
 
 
 def _sim(**values: Any) -> tuple[NodeSpec, ...]:
     at = _deployment(values)
+    by_hand = values.get('teleop', 'none') != 'none'
+    speed = values['real_time_factor']
     simulated = nodes.sim_robot(at, observation=values['observation'],
-                                real_time_factor=values['real_time_factor'])
+                                real_time_factor=1.0 if by_hand and speed == 0.0 else speed)
     stack = (simulated, *_stack(values, at, simulated=True))
+    if by_hand:
+        if values['operator'] != 'none':
+            raise GraphError(f"argument 'teleop': {values['teleop']!r} and operator "
+                             f"{values['operator']!r} both drive; choose one")
+        return (*stack, *_person(values, at, time_limit=PERSONS_TIME), nodes.view(at))
     if values['operator'] == 'none':
         return stack
+    return (*stack, *_scripted(values, at))
+
+
+def _scripted(values: dict[str, Any], at: nodes.Deployment) -> tuple[NodeSpec, ...]:
+    """Return the scripted operator, with a virtual joystick where he is to drive like a person."""
     person = nodes.operator(
         at, mode=values['operator'], seed=values['seed'], episodes=values['episodes'],
-        tasks=[task.strip() for task in values['tasks'].split(',') if task.strip()],
-    )
-    return (*stack, person)
+        tasks=_task_list(values['tasks']), teleop=values['operator_teleop'])
+    if values['operator_teleop'] == 'direct':
+        return (person,)
+    return (person, nodes.teleop(at, mapping='scripted', arms_file=_arms_file(values, at),
+                                 operator_name='scripted', await_joy=True))
 
 
 def _learner(**values: Any) -> tuple[NodeSpec, ...]:
@@ -136,9 +193,11 @@ _LEARNER_ARGUMENTS = (
 GRAPHS: dict[str, GraphTemplate] = {
     template.name: template for template in (
         GraphTemplate('robot', 'One robot whose driver is already running: arbiter, episodes, '
-                      'recorder and policy.', (*_ROBOT_ARGUMENTS, USE_SIM_TIME), _robot),
+                      'recorder and policy.', (
+                          *_ROBOT_ARGUMENTS, USE_SIM_TIME, *_PERSON_ARGUMENTS, ARMS_FILE,
+                          Argument('tasks', '', 'task that the start button runs')), _robot),
         GraphTemplate('sim', 'One simulated robot with everything around it.',
-                      (*_ROBOT_ARGUMENTS, *_OPERATOR_ARGUMENTS), _sim),
+                      (*_ROBOT_ARGUMENTS, *_OPERATOR_ARGUMENTS, *_PERSON_ARGUMENTS), _sim),
         GraphTemplate('sim_fleet', 'Simulated robots with their operators, and the learner.', (
             Argument('robots', 2, 'number of simulated robots'), *_ROBOT_ARGUMENTS[1:],
             *_OPERATOR_ARGUMENTS,

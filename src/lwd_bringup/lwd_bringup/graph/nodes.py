@@ -79,6 +79,24 @@ def operator(at: Deployment, **parameters: Any) -> NodeSpec:
         'robot': at.robot, 'robot_file': at.robot_file, 'tasks_file': at.tasks_file, **parameters})
 
 
+def teleop(at: Deployment, **parameters: Any) -> NodeSpec:
+    """Return teleoperation: Joy and leader arms to joint commands, deadman and buttons."""
+    return _node('lwd_intervention', 'teleop_node', 'teleop', at, {
+        'robot': at.robot, 'robot_file': at.robot_file,
+        'mapping_dir': str(config_dir() / 'teleop'), **parameters})
+
+
+def joy(at: Deployment, **parameters: Any) -> NodeSpec:
+    """Return the reader of a gamepad, SpaceMouse or keyboard, with its window."""
+    return _node('lwd_intervention', 'joy_node', 'joy', at, {
+        'mapping_dir': str(config_dir() / 'teleop'), **parameters})
+
+
+def view(at: Deployment, **parameters: Any) -> NodeSpec:
+    """Return the picture of the simulated cell for a person who drives it."""
+    return _node('lwd_sim', 'view_node', 'view', at, parameters)
+
+
 def learner(at: Deployment, **parameters: Any) -> NodeSpec:
     """Return the learner; it lives on wall time whatever its robots do."""
     own = {'use_sim_time': False, 'store': at.store, 'robot_file': at.robot_file,
