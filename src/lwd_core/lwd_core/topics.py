@@ -83,6 +83,7 @@ SERVICES = {
     'episode/stop': 'lwd_msgs/srv/StopEpisode',
     'episode/label': 'lwd_msgs/srv/LabelEpisode',
     'episode/discard': 'lwd_msgs/srv/DiscardEpisode',
+    'episode/success': 'std_srvs/srv/Trigger',
     'policy/load_checkpoint': 'lwd_msgs/srv/LoadCheckpoint',
     'policy/rollback': 'std_srvs/srv/Trigger',
     'reset_scene': 'lwd_msgs/srv/ResetScene',

@@ -30,6 +30,7 @@ from lwd_intervention.episode_state import (
     TRANSITIONS,
 )
 from lwd_intervention.modes import Mode, STANDING
+from lwd_intervention.presses import Presses
 
 SCORES = (0.0, 0.5, 1.0)
 SETTLE = 1.0  # s of wall time to wait for the arbiter to stand before closing all the same
@@ -48,7 +49,8 @@ class EpisodeConfig:
     require_recorder: bool = True
     require_policy: bool = True
     require_arbiter: bool = True
-    auto_success: bool = False
+    auto_success: bool = False  # the outcome comes from the success topic
+    ask_success: bool = False   # a detector is asked whether it sees the success
     reset_timeout: float = 30.0
     prepare_timeout: float = 30.0
     label_timeout: float = 30.0
@@ -75,6 +77,8 @@ class EpisodeMachine:
         self.config = config
         self.state = State()
         self.takeovers = 0
+        self.refused = 0  # labels and discards not granted since the start
+        self._presses = Presses()
         self._tasks = tasks
         self._ids = EpisodeIds(config.robot)
         self._now = 0            # ns of ROS time, newest tick
@@ -117,22 +121,22 @@ class EpisodeMachine:
         wall: float,
     ) -> list[State]:
         """Label the running episode, which stops it, or the one in LABELLING."""
-        state = self._labelled(episode_id)
+        held = self._held(episode_id, wall)
+        self._labelled(episode_id)
         scores = self._check_scores(scores)
         if outcome not in (Outcome.SUCCESS, Outcome.FAILURE, Outcome.DISCARDED):
             raise Refused(f'outcome {outcome} is no label: SUCCESS 1, FAILURE 2 or DISCARDED 3')
-        self.state = replace(
-            state, outcome=Outcome(outcome), substep_scores=scores, labelled_by=operator,
-            detail='; '.join(part for part in (state.detail, detail) if part))
-        if state.phase is Phase.RUNNING:
-            self._stop(Stop.LABELLED, f'labelled by {operator or "nobody named"}', wall)
-        self._proceed(wall)
-        return self._flush()
+        if held:
+            raise Refused('the button was down before this episode began; let go and press again, '
+                          'or name the episode')
+        return self._label(Outcome(outcome), scores, operator, detail, wall)
 
     def discard(self, episode_id: str, operator: str, reason: str, wall: float) -> list[State]:
         """Keep the episode out of learning, in whatever phase it is."""
         self._current(episode_id)
         if self.state.phase in PREPARING:
+            if self._held(episode_id, wall):
+                raise Refused('the button was down before this episode began; let go first')
             self._give_up(Stop.REQUESTED, reason or 'discarded before it ran', wall, operator)
             return self._flush()
         return self.label(episode_id, Outcome.DISCARDED, (), operator, reason, wall)
@@ -170,7 +174,7 @@ class EpisodeMachine:
         if phase is Phase.RESETTING and waited > self.config.reset_timeout:
             self._give_up(Stop.FAULT, f'reset_scene gave no answer in {waited:.0f} s', wall)
         elif phase is Phase.READY and waited > self.config.prepare_timeout:
-            self._give_up(Stop.FAULT, f'{self._missing()} (waited {waited:.0f} s)', wall)
+            self._give_up(Stop.FAULT, f'{self.missing} (waited {waited:.0f} s)', wall)
         elif phase is Phase.RUNNING and wall - self._alive > self.config.loss_timeout:
             lost = 'arbiter' if self._arbiter_gone else 'clock'
             self._stop(Stop.FAULT, f'no {lost} for {wall - self._alive:.0f} s', wall)
@@ -214,6 +218,10 @@ class EpisodeMachine:
         self._proceed(wall)
         return self._flush()
 
+    def phase_age(self, wall: float) -> float:
+        """Return for how long [s of wall time] this phase has lasted."""
+        return wall - self._since
+
     def on_arbiter(self, present: bool) -> None:
         """Take whether somebody publishes control_mode at all."""
         self._arbiter_gone = self.config.require_arbiter and not present
@@ -223,8 +231,15 @@ class EpisodeMachine:
         rose = success and self._success is False
         self._success = success
         if rose and self.config.auto_success and self.state.phase is Phase.RUNNING:
-            return self.label('', Outcome.SUCCESS, (), 'success topic', '', wall)
+            return self._label(Outcome.SUCCESS, (), 'success topic', '', wall)
         return self._flush()
+
+    def on_success_service(self, episode_id: str, message: str, wall: float) -> list[State]:
+        """Take that a detector saw the success of an episode; refused if it does not run."""
+        self._current(episode_id)
+        if self.state.phase is not Phase.RUNNING:
+            raise Refused(f'no episode is running: phase is {self.state.phase.name}')
+        return self._label(Outcome.SUCCESS, (), 'success service', message, wall)
 
     def on_takeover(self, episode_id: str) -> None:
         """Count a takeover of the current episode."""
@@ -253,6 +268,13 @@ class EpisodeMachine:
             raise Refused(f'substep_scores: {wrong[0]}, must be 0, 0.5 or 1')
         return tuple(float(score) for score in scores)
 
+    def _held(self, episode_id: str, wall: float) -> bool:
+        """Tell whether an unnamed request comes from a button held across the boundary."""
+        if episode_id:
+            return False
+        ran = self.state.phase in (Phase.RUNNING, Phase.LABELLING)
+        return self._presses.held(self.state.id if ran else '', wall)
+
     def _current(self, episode_id: str) -> None:
         if self.state.phase is Phase.IDLE:
             raise Refused('no episode is active; relabel finished ones with `lwd episodes label`')
@@ -260,18 +282,18 @@ class EpisodeMachine:
             raise Refused(f'episode {episode_id} is not the current one, which is {self.state.id}; '
                           'relabel finished ones with `lwd episodes label`')
 
-    def _labelled(self, episode_id: str) -> State:
+    def _labelled(self, episode_id: str) -> None:
         self._current(episode_id)
         if self.state.phase in PREPARING:
             raise Refused(f'episode {self.state.id} has not run yet; discard or stop it')
         if self._is_labelled():
             raise Refused(f'episode {self.state.id} is labelled {self.state.outcome.name} already')
-        return self.state
 
     def _is_labelled(self) -> bool:
         return self.state.outcome is not Outcome.UNLABELLED
 
-    def _missing(self) -> str:
+    @property
+    def missing(self) -> str:
         """Return what READY still waits for, '' if nothing."""
         if self._settling > 0:
             return 'the scene has not settled; does the clock stand still?'
@@ -288,7 +310,7 @@ class EpisodeMachine:
 
     def _proceed(self, wall: float) -> None:
         """Go on where nothing has to be waited for any more."""
-        if self.state.phase is Phase.READY and not self._missing():
+        if self.state.phase is Phase.READY and not self.missing:
             self.state = replace(self.state, started_ns=self._now)
             self._alive = wall
             self._to(Phase.RUNNING, wall)
@@ -296,11 +318,22 @@ class EpisodeMachine:
             if self._mode is None or self._mode in STANDING:
                 self._to(Phase.IDLE, wall)
 
+    def _label(
+        self, outcome: Outcome, scores: tuple[float, ...], operator: str, detail: str, wall: float,
+    ) -> list[State]:
+        self.state = replace(
+            self.state, outcome=outcome, substep_scores=scores, labelled_by=operator,
+            detail='; '.join(part for part in (self.state.detail, detail) if part))
+        if self.state.phase is Phase.RUNNING:
+            self._stop(Stop.LABELLED, f'labelled by {operator or "nobody named"}', wall)
+        self._proceed(wall)
+        return self._flush()
+
     def _time_is_up(self, wall: float) -> None:
         self._stop(Stop.TIME_LIMIT, f'time limit of {self.state.time_limit:.1f} s', wall)
-        if self.config.auto_success:
-            self.state = replace(
-                self.state, outcome=Outcome.FAILURE, labelled_by='success topic')
+        judge = 'success topic' if self.config.auto_success else 'success service'
+        if self.config.auto_success or self.config.ask_success:
+            self.state = replace(self.state, outcome=Outcome.FAILURE, labelled_by=judge)
             self._proceed(wall)
 
     def _stop(self, stop: Stop, detail: str, wall: float) -> None:

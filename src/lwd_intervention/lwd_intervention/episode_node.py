@@ -9,8 +9,9 @@ import threading
 import time
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
+from std_srvs.srv import Trigger
 
 from lwd_core import topics
 from lwd_core.clock import NS_PER_S, Tick
@@ -20,11 +21,14 @@ from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher, subscription
 from lwd_core.ros_tick import make_tick_source, to_stamp
 from lwd_core.task import load_tasks
-from lwd_intervention.episode import EpisodeConfig, EpisodeMachine, Refused, Start
+from lwd_intervention.episode import EpisodeConfig, EpisodeMachine, Refused, SETTLE, Start
+from lwd_intervention.episode_diagnostics import episode_status
 from lwd_intervention.episode_state import Phase, State
 from lwd_intervention.modes import Mode
+from lwd_intervention.open_takeover import OpenTakeover
 from lwd_intervention.run_episode import RunEpisodeServer
 from lwd_intervention.spin_node import run, steady_clock
+from lwd_intervention.success_node import SuccessDetector
 from lwd_msgs.msg import EpisodeState, Intervention, PolicyStatus, RecorderStatus
 from lwd_msgs.srv import DiscardEpisode, LabelEpisode, ResetScene, StartEpisode, StopEpisode
 
@@ -44,6 +48,12 @@ class EpisodeParams:
     require_arbiter: bool = param(True, 'run only if an arbiter told its control_mode')
     auto_success: bool = param(
         False, "take the outcome from the topic 'success': its rise, or FAILURE at the time limit")
+    success_service: str = param(
+        '', 'std_srvs/Trigger service that tells whether the task is done, asked while an episode '
+        "runs: success ends it, FAILURE at the time limit; '' asks nobody")
+    success_period: float = param(
+        0.5, 'pause between two questions to success_service, wall time', unit='s', lower=0.05,
+        upper=60.0)
     reset_timeout: float = param(
         30.0, 'wait for reset_scene, wall time', unit='s', lower=0.1, upper=3600.0)
     prepare_timeout: float = param(
@@ -78,15 +88,20 @@ class EpisodeNode(Node):
         self._lock = threading.RLock()
         self.machine = EpisodeMachine(EpisodeConfig(
             self._robot, p.use_reset_scene, p.require_recorder, p.require_policy,
-            p.require_arbiter, p.auto_success, p.reset_timeout, p.prepare_timeout,
-            p.label_timeout, p.settle_ticks, p.loss_timeout), load_tasks(p.tasks_file))
+            p.require_arbiter, p.auto_success, bool(p.success_service), p.reset_timeout,
+            p.prepare_timeout, p.label_timeout, p.settle_ticks, p.loss_timeout),
+            load_tasks(p.tasks_file))
+        self._takeover = OpenTakeover()
+        self._period_ns = robot.period_ns
         self._now = 0
         self._resetting = ''  # episode whose reset_scene was called
         self._publisher = publisher(self, topics.EPISODE)
         self._diagnostics = publisher(self, topics.DIAGNOSTICS)
+        self._ends = publisher(self, topics.INTERVENTION)
         self._reset_client = self.create_client(ResetScene, 'reset_scene')
         self._make_subscriptions()
         self._make_services()
+        self._detector = SuccessDetector(self, p.success_service, p.success_period)
         self.action = RunEpisodeServer(self, self.machine, self._lock, self.start)
         self._publish_state(self.machine.state)
         self.create_timer(POLL, self._on_wall, clock=steady_clock())
@@ -105,6 +120,7 @@ class EpisodeNode(Node):
         self.create_service(StopEpisode, 'episode/stop', self._on_stop)
         self.create_service(LabelEpisode, 'episode/label', self._on_label)
         self.create_service(DiscardEpisode, 'episode/discard', self._on_discard)
+        self.create_service(Trigger, 'episode/success', self._on_success_seen)
 
     # -- requests ----------------------------------------------------------------------------
 
@@ -133,14 +149,26 @@ class EpisodeNode(Node):
         return self._answer(response, lambda: self._do(lambda: self.machine.discard(
             request.episode_id, request.operator_name, request.reason, time.monotonic())))
 
+    def _on_success_seen(self, request: Any, response: Any) -> Any:
+        response.success, response.message = self._try(lambda: self.success_seen('', ''))
+        return response
+
+    def success_seen(self, episode_id: str, message: str) -> None:
+        """End the running episode as a success; Refused if it is not that one."""
+        self._do(lambda: self.machine.on_success_service(episode_id, message, time.monotonic()))
+
     def _answer(self, response: Any, act: Callable[[], None]) -> Any:
+        response.accepted, response.message = self._try(act)
+        return response
+
+    def _try(self, act: Callable[[], None]) -> tuple[bool, str]:
         try:
             act()
-            response.accepted, response.message = True, self.machine.state.id
         except Refused as error:
-            response.accepted, response.message = False, str(error)
+            self.machine.refused += 1
             self.get_logger().warning(f'refused: {error}')
-        return response
+            return False, str(error)
+        return True, self.machine.state.id
 
     # -- events ------------------------------------------------------------------------------
 
@@ -151,8 +179,14 @@ class EpisodeNode(Node):
     def _on_wall(self) -> None:
         self._do(lambda: self.machine.on_wall(time.monotonic()))
         self._call_reset()  # again, if the service was not there yet
+        state = self.machine.state
+        if state.phase is Phase.LABELLING and self.machine.phase_age(time.monotonic()) > SETTLE:
+            self._end_takeover('arbiter lost')
+        self._detector.poll(state.id if state.phase is Phase.RUNNING else '')
 
     def _on_mode(self, message: Any) -> None:
+        if message.epoch == 0:  # a new arbiter: the one before ended nothing any more
+            self._end_takeover('arbiter restarted')
         self._do(lambda: self.machine.on_mode(
             Mode(message.mode), message.reason, time.monotonic()))
 
@@ -169,9 +203,20 @@ class EpisodeNode(Node):
         self._do(lambda: self.machine.on_success(message.data, time.monotonic()))
 
     def _on_intervention(self, message: Intervention) -> None:
-        if message.event == Intervention.STARTED:
-            with self._lock:
+        with self._lock:
+            self._takeover.take(message)
+            if message.event == Intervention.STARTED:
                 self.machine.on_takeover(message.episode_id)
+
+    def _end_takeover(self, reason: str) -> None:
+        """Say in the arbiter's place that a takeover is over: every start has an end."""
+        with self._lock:
+            started = self.machine.state.started_ns
+            tick = max(0, self._now - started) // self._period_ns if started else 0
+            end = self._takeover.lost(reason, self._now, tick)
+        if end is not None:
+            self.get_logger().error(f"takeover {end.id} ended in the arbiter's place: {reason}")
+            self._ends.publish(end)
 
     def _call_reset(self) -> None:
         with self._lock:
@@ -215,15 +260,13 @@ class EpisodeNode(Node):
         self._publisher.publish(message)
 
     def _on_diagnostics(self) -> None:
+        present = self.count_publishers('control_mode') > 0
+        if not present:
+            self._end_takeover('arbiter lost')
         with self._lock:
-            self.machine.on_arbiter(self.count_publishers('control_mode') > 0)
-        state = self.machine.state
-        values = {'phase': state.phase.name, 'episode': state.id, 'outcome': state.outcome.name,
-                  'elapsed [s]': f'{self.elapsed():.1f}', 'takeovers': self.machine.takeovers}
-        status = DiagnosticStatus(
-            level=DiagnosticStatus.OK, name=f'{self.get_fully_qualified_name()[1:]}: episode',
-            message=f'{state.phase.name} {state.detail}'.strip(),
-            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()])
+            self.machine.on_arbiter(present)
+            status = episode_status(
+                self.get_fully_qualified_name(), self.machine, self.elapsed())
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)

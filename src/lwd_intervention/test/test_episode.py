@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
+from diagnostic_msgs.msg import DiagnosticStatus
 import pytest
 
 from lwd_core.task import TaskSpec
 from lwd_intervention.episode import EpisodeConfig, EpisodeMachine, Refused, Start
+from lwd_intervention.episode_diagnostics import episode_status
 from lwd_intervention.episode_state import EpisodeIds, Outcome, Phase, Stop
 from lwd_intervention.modes import Mode
+from lwd_intervention.open_takeover import OpenTakeover
+from lwd_msgs.msg import Intervention
 
 S = 1_000_000_000
 TASKS = {'place': TaskSpec('place', 'place the can', 10.0, stages=('grasp', 'place')),
@@ -297,3 +301,96 @@ def test_ids_sort_by_time_and_never_repeat():
     made = [ids.make('place', ms) for ms in (1_795_357_000_123, 1_795_357_000_123, 1_795_357_000_0)]
     assert made[0] == '20261122T141640.123Z_arm1_place'
     assert made == sorted(made) and len(set(made)) == 3
+
+
+def test_a_button_held_across_the_boundary_labels_nothing():
+    run = Run()
+    run.running()
+    run.label(Outcome.SUCCESS)  # and the button repeats, four times a second
+    run.stands()
+    for start in (False, True, False, False):
+        run.wall += 0.25
+        with pytest.raises(Refused):
+            run.label(Outcome.SUCCESS)
+        if start:
+            run.start()
+            run.record()
+    assert run.phase is Phase.RUNNING and run.state.outcome is Outcome.UNLABELLED
+    with pytest.raises(Refused, match='let go and press again'):
+        run.label(Outcome.SUCCESS)
+    run.wall += 1.0
+    run.label(Outcome.FAILURE)
+    assert run.state.outcome is Outcome.FAILURE
+
+
+def test_a_press_that_names_its_episode_counts_whatever_was_pressed_before():
+    run = Run()
+    with pytest.raises(Refused):
+        run.label(Outcome.FAILURE)
+    run.running()
+    run.label(Outcome.SUCCESS, episode=run.state.id)
+    assert run.state.outcome is Outcome.SUCCESS
+
+
+def test_a_held_discard_does_not_end_the_next_episode_before_it_ran():
+    run = Run()
+    run.running()
+    run.do('discard', '', 'ann', 'spilled')
+    run.stands()
+    run.wall += 0.2
+    run.start()
+    with pytest.raises(Refused, match='let go first'):
+        run.do('discard', '', 'ann', '')
+    run.wall += 0.7
+    run.do('discard', '', 'ann', 'again')
+    assert (run.phase, run.state.outcome) == (Phase.IDLE, Outcome.DISCARDED)
+
+
+def test_a_detector_that_is_asked_or_calls_ends_its_episode_as_a_success():
+    run = Run(ask_success=True)
+    first = run.running()
+    with pytest.raises(Refused, match='not the current one'):
+        run.do('on_success_service', 'another', '')
+    run.do('on_success_service', first, 'can in slot')
+    assert (run.state.outcome, run.state.labelled_by) == (Outcome.SUCCESS, 'success service')
+    assert 'can in slot' in run.state.detail and run.state.stop is Stop.LABELLED
+    run.stands()
+    with pytest.raises(Refused, match='no episode is'):
+        run.do('on_success_service', '', '')
+    run.running()
+    run.machine.on_tick(110 * S, 0.0)
+    assert (run.state.outcome, run.state.stop) == (Outcome.FAILURE, Stop.TIME_LIMIT)
+
+
+def started(id_=4):
+    return Intervention(event=Intervention.STARTED, id=id_, episode_id='e1', operator_name='ann',
+                        source='pad', reason='slips', start_tick=30, checkpoint='c0ffee',
+                        overruled_chunk=9)
+
+
+def test_a_takeover_whose_arbiter_is_gone_gets_an_end_with_every_field():
+    takeover = OpenTakeover()
+    takeover.take(started())
+    end = takeover.lost('arbiter lost', 5 * S, 55)
+    assert (end.event, end.end_reason, end.end_tick) == (Intervention.ENDED, 'arbiter lost', 55)
+    assert (end.header.stamp.sec, end.id, end.reason, end.overruled_chunk) == (5, 4, 'slips', 9)
+    assert takeover.lost('arbiter lost', 6 * S, 60) is None
+
+
+def test_a_takeover_that_its_arbiter_ended_is_left_alone():
+    takeover = OpenTakeover()
+    takeover.take(started())
+    takeover.take(Intervention(event=Intervention.ENDED, id=4))
+    assert not takeover.is_open and takeover.lost('arbiter lost', 0, 0) is None
+
+
+def test_diagnostics_say_what_is_waited_for_and_what_went_wrong():
+    run = Run()
+    run.start()
+    status = episode_status('/arm1/episode', run.machine, 0.0)
+    assert status.level == DiagnosticStatus.WARN and 'recorder' in status.message
+    assert status.name == 'arm1/episode: episode'
+    run.record()
+    assert episode_status('/arm1/episode', run.machine, 0.0).level == DiagnosticStatus.OK
+    run.machine.on_tick(5 * S, 0.0)
+    assert episode_status('/arm1/episode', run.machine, 0.0).level == DiagnosticStatus.ERROR
