@@ -27,12 +27,13 @@ def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
 class CameraPublisher:
     """Publishes one image per camera of the robot file, `latency` ticks late."""
 
-    def __init__(self, node: Node, robot: RobotSpec, latency: int, quality: int) -> None:
+    def __init__(self, node: Node, robot: RobotSpec, latency: int, quality: int,
+                 known: tuple[str, ...] = CAMERAS) -> None:
         robot_cameras = {camera.name: camera for camera in robot.cameras}
-        unknown = [name for name in robot_cameras if name not in CAMERAS]
+        unknown = [name for name in robot_cameras if name not in known]
         if unknown:
             raise ValueError(f'robot {robot.name!r}: the simulation has no camera {unknown[0]!r}; '
-                             f'it has {", ".join(CAMERAS)}')
+                             f'it has {", ".join(known)}')
         sizes = {(camera.width, camera.height) for camera in robot.cameras}
         if len(sizes) != 1:
             raise ValueError(f'robot {robot.name!r}: the simulation renders all cameras in one '

@@ -9,6 +9,7 @@ import numpy as np
 
 from lwd_sim.collect import ARM_MASK
 from lwd_sim.expert import Expert
+from lwd_sim.names import JOINT_NAMES
 from lwd_sim.supervisor import Supervisor, SupervisorConfig
 from lwd_sim.world import World
 
@@ -39,6 +40,8 @@ class Intent:
 
 class ScriptedOperator:
     """Drives from the first tick (`demonstrate`), or watches and corrects (`supervise`)."""
+
+    names = JOINT_NAMES  # of an action, in order
 
     def __init__(self, supervises: bool, noise: float = 0.0,
                  config: SupervisorConfig | None = None) -> None:

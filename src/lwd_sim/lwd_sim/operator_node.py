@@ -32,8 +32,8 @@ from lwd_core.task import load_tasks, require_task
 from lwd_msgs.action import RunEpisode
 from lwd_msgs.msg import ControlMode, EpisodeState, Outcome
 from lwd_msgs.srv import LabelEpisode, RequestMode
-from lwd_sim.names import JOINT_NAMES
-from lwd_sim.operating import Intent, ScriptedOperator, View
+from lwd_sim.operating import Intent, View
+from lwd_sim.robots import make_operator
 from lwd_sim.schedule import Schedule
 from lwd_sim.sticks import StickOperator
 from lwd_sim.supervisor import SupervisorConfig
@@ -82,12 +82,13 @@ class OperatorNode(Node):
         """Declare, check the tasks, connect."""
         super().__init__('operator', **kwargs)
         p = self.params = declare(self, OperatorParams)
-        self._period = RobotSpec.from_yaml(p.robot_file).period_ns
+        robot = RobotSpec.from_yaml(p.robot_file)
+        self._period = robot.period_ns
         known = load_tasks(p.tasks_file)
         for task in p.tasks:
             require_task(known, task, 'parameter tasks')
         self.schedule = Schedule(p.tasks, p.seed, p.episodes)
-        self._operator = ScriptedOperator(p.mode == 'supervise', p.noise, SupervisorConfig(
+        self._operator = make_operator(robot, p.mode == 'supervise', p.noise, SupervisorConfig(
             patience=p.patience, max_takeovers=p.max_takeovers, hand_back=p.hand_back))
         self._episode = EpisodeState()
         self._begun = ''                   # episode the operator works on
@@ -230,7 +231,7 @@ class OperatorNode(Node):
             self._give_label(False, 'beyond repair')
 
     def _send(self, action: np.ndarray, stamp: int) -> None:
-        message = JointTrajectory(joint_names=list(JOINT_NAMES), points=[
+        message = JointTrajectory(joint_names=list(self._operator.names), points=[
             JointTrajectoryPoint(positions=action.tolist())])
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
         self._teleop.publish(message)

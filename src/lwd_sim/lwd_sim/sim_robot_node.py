@@ -30,9 +30,9 @@ from lwd_core.spec import SpecError
 from lwd_msgs.msg import SimState, StateObservation
 from lwd_msgs.srv import ResetScene
 from lwd_sim.cameras import CameraPublisher
-from lwd_sim.features import STATE_NAMES
 from lwd_sim.lockstep import Pace
-from lwd_sim.simulation import Imperfections, SimulatedRobot
+from lwd_sim.robots import make_robot
+from lwd_sim.simulation import Imperfections
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class SimRobotNode(Node):
         super().__init__('sim', **kwargs)
         p = self.params = declare(self, SimParams)
         spec = RobotSpec.from_yaml(p.robot_file)
-        self.robot = SimulatedRobot(spec, p.task, p.seed, Imperfections(
+        self.robot = make_robot(spec, p.task, p.seed, Imperfections(
             p.joint_noise, p.state_noise, p.actuation_noise))
         self._period = spec.period_ns
         self.tick = self._period              # ns, stamp of the tick that is open
@@ -85,7 +85,8 @@ class SimRobotNode(Node):
         self._pace = Pace(p.real_time_factor, spec.period_ns / 1e9)
         self._delayed: dict[str, deque[Any]] = {}
         self._make_publishers()
-        self._cameras = CameraPublisher(self, spec, p.camera_latency, p.jpeg_quality) \
+        self._cameras = CameraPublisher(
+            self, spec, p.camera_latency, p.jpeg_quality, self.robot.cameras) \
             if p.observation == 'pixels' else None
         subscription(self, topics.command(spec.command_interface), self._on_command)
         self.create_service(ResetScene, 'reset_scene', self._on_reset)
@@ -146,7 +147,8 @@ class SimRobotNode(Node):
     def _publish(self) -> None:
         stamp = to_stamp(self.tick)
         self._send('joints', self._joints, self._joint_state(stamp), self.params.sensor_latency)
-        state = StateObservation(names=list(STATE_NAMES), values=self.robot.state().tolist())
+        state = StateObservation(
+            names=list(self.robot.state_names), values=self.robot.state().tolist())
         state.header.stamp = stamp
         self._send('state', self._state, state, self.params.sensor_latency)
         tick = self.tick // self._period

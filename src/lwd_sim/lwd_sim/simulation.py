@@ -9,8 +9,8 @@ import numpy as np
 
 from lwd_core.robot import RobotSpec, SpecError
 from lwd_sim.collect import ARM_MASK
-from lwd_sim.features import state_vector
-from lwd_sim.names import CONTROL_RATE, JOINT_NAMES
+from lwd_sim.features import STATE_NAMES, state_vector
+from lwd_sim.names import CAMERAS, CONTROL_RATE, JOINT_NAMES
 from lwd_sim.tasks import TASKS
 from lwd_sim.world import World
 
@@ -30,6 +30,9 @@ class Imperfections:
 
 class SimulatedRobot:
     """One robot that is reset to tasks and driven by joint targets."""
+
+    state_names = STATE_NAMES
+    cameras = CAMERAS
 
     def __init__(self, robot: RobotSpec, task: str = 'place', seed: int = 0,
                  imperfections: Imperfections | None = None) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated robot and its operator over DDS, with the real arbiter and episode nodes."""
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 import threading
 import time
@@ -179,15 +180,31 @@ def test_the_robot_waits_for_the_answer_of_every_tick_and_counts_what_it_missed(
         assert not future.result().ok and "'dance' is unknown" in future.result().message
 
 
-def stack(spin, **operator):
-    files = {'robot_file': ROBOT_FILE, 'use_sim_time': True}
+def stack(spin, robot_file=ROBOT_FILE, tasks_file=TASKS_FILE, **operator):
+    files = {'robot_file': robot_file, 'use_sim_time': True}
     witness = spin(Witness)
     spin(arbiter_node.ArbiterNode, **files, require_policy=False)
-    spin(episode_node.EpisodeNode, **files, tasks_file=TASKS_FILE, use_reset_scene=True,
+    spin(episode_node.EpisodeNode, **files, tasks_file=tasks_file, use_reset_scene=True,
          require_recorder=False, require_policy=False)
-    spin(SimRobotNode, robot_file=ROBOT_FILE)
-    person = spin(OperatorNode, **files, tasks_file=TASKS_FILE, **operator)
+    spin(SimRobotNode, robot_file=robot_file)
+    person = spin(OperatorNode, **files, tasks_file=tasks_file, **operator)
     return witness, person
+
+
+@pytest.mark.skipif(find_spec('openarm_mujoco') is None, reason='openarm-mujoco is optional: '
+                    'pip install --no-deps openarm-mujoco')
+def test_a_second_embodiment_runs_an_episode_under_the_same_nodes(monkeypatch):
+    with ros(monkeypatch, 91) as spin:
+        witness, person = stack(
+            spin, str(CONFIG / 'robots' / 'openarm.yaml'), str(CONFIG / 'tasks' / 'openarm.yaml'),
+            mode='demonstrate', tasks=['reach'], episodes=2, seed=10_001)
+        wait_for(lambda: person.done, 150.0, 'the demonstrations')
+        wait_for(lambda: len(witness.outcomes()) == 2, what='the outcomes')
+        assert witness.outcomes() == [Outcome.SUCCESS] * 2
+        human = [row for row in witness.executed if row.source == ExecutedAction.SOURCE_HUMAN]
+        assert len(human) > 16 and len(human[0].sent) == 16  # by Float64MultiArray
+        assert human[0].joint_names[7] == 'openarm_left_gripper'
+        assert witness.worlds[-1].starved_steps == 0
 
 
 def test_a_demonstration_is_driven_by_the_operator_and_labelled_a_success(monkeypatch):

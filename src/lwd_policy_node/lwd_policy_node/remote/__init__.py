@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A policy on another machine, by openpi's websocket policy protocol."""
