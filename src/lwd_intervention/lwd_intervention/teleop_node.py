@@ -277,6 +277,7 @@ class TeleopNode(Node):
         session = self.session
         level = DiagnosticStatus.WARN if session.state is State.LOST else DiagnosticStatus.OK
         values = {'device': self._device, 'mapping': session.mapping.name,
+                  'messages': str(session.health.messages),
                   'input age [s]': f'{session.health.age(self.now_ns()):.3f}'}
         message = DiagnosticArray(status=[DiagnosticStatus(
             level=level, name=f'{self.get_fully_qualified_name()[1:]}: {session.source.name}',

@@ -31,6 +31,7 @@ class Health:
         """Start without a message: not to be trusted yet."""
         self.config = config or HealthConfig()
         self._mapping = mapping
+        self.messages = 0                    # taken, sound or not
         self._newest: int | None = None      # stamp
         self._arrived = 0
         self._fault = ''
@@ -55,6 +56,7 @@ class Health:
 
     def take(self, sample: JoySample, now_ns: int) -> str:
         """Take a message; return what is wrong with it, or ''."""
+        self.messages += 1
         self._fault = self._judge(sample, now_ns)
         stamp = sample.stamp_ns
         if self._newest is not None and stamp < self._newest and self.age(now_ns) > 1.0:
