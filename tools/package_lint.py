@@ -17,9 +17,11 @@ KEYS: dict[str, str | None] = {
     'psutil': 'python3-psutil', 'matplotlib': 'python3-matplotlib', 'jinja2': 'python3-jinja2',
     'rich': 'python3-rich', 'typer': 'python3-typer', 'PIL': 'python3-pil',
     'pytest': 'python3-pytest', 'hypothesis': 'python3-hypothesis',
-    'setuptools': 'python3-setuptools',
+    'setuptools': 'python3-setuptools', 'msgpack': 'python3-msgpack',
+    'websockets': 'python3-websockets',
     'torch': None, 'mujoco': None, 'gymnasium': None, 'safetensors': None, 'rosbags': None,
     'mcap': None, 'mcap_ros2': None, 'obstore': None, 'mink': None, 'pygame': None,
+    'textual': None, 'onnx': None, 'onnxruntime': None,
 }
 ROS_PACKAGES = frozenset((
     'rclpy', 'cv_bridge', 'message_filters', 'launch', 'launch_ros', 'ament_index_python',

@@ -11,7 +11,7 @@ setup(
         ('share/ament_index/resource_index/packages', ['resource/' + package_name]),
         ('share/' + package_name, ['package.xml']),
     ],
-    install_requires=['setuptools', 'torch'],
+    install_requires=['setuptools', 'onnxruntime', 'torch'],
     zip_safe=True,
     maintainer='LWD maintainers',
     maintainer_email='maintainers@lwd-robotics.org',

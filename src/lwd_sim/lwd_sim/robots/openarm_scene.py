@@ -5,6 +5,7 @@ Its visual meshes are left out: what is drawn are the collision meshes, so that 
 a second or two instead of half a minute.
 """
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 
 import mujoco
@@ -26,12 +27,12 @@ CAMERAS = {'left_wrist': 'camera_wrist_left', 'right_wrist': 'camera_wrist_right
 def model_path(robot: RobotSpec) -> Path:
     """Return the file that `mjcf: package://openarm_mujoco/...` names."""
     try:
-        from openarm_mujoco.v2 import asset_path
+        package = import_module('openarm_mujoco.v2')  # optional: by name
     except ImportError as error:
         raise SpecError(f'robot {robot.name!r}: mjcf: openarm_mujoco is not installed: '
                         'pip install --no-deps openarm-mujoco') from error
     relative = str(robot.mjcf).removeprefix('package://openarm_mujoco/v2/')
-    path = Path(asset_path(relative))
+    path = Path(package.asset_path(relative))
     if not path.is_file():
         raise SpecError(f'robot {robot.name!r}: mjcf: {path} does not exist')
     return path
