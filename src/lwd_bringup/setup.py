@@ -28,7 +28,7 @@ setup(
         *shared('launch', {'.py'}),
         *shared('config', {'.yaml', '.xml', '.json', '.safetensors'}),
     ],
-    install_requires=['setuptools', 'mcap', 'torch'],
+    install_requires=['setuptools', 'mcap', 'torch', 'textual'],
     zip_safe=False,
     maintainer='LWD maintainers',
     maintainer_email='maintainers@lwd-robotics.org',

@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from lwd_bringup import __version__
-from lwd_bringup.cli import checkpoints, demo, doctor, episodes, evaluate, replay, train, up, value
+from lwd_bringup.cli import (
+    checkpoints,
+    demo,
+    doctor,
+    episodes,
+    evaluate,
+    operate,
+    replay,
+    train,
+    up,
+    value,
+)
 
 app = typer.Typer(
     name='lwd', no_args_is_help=True, rich_markup_mode='markdown', pretty_exceptions_enable=False,
@@ -19,6 +30,7 @@ app.command()(doctor.doctor)
 app.command()(evaluate.evaluate)
 app.command()(value.value)
 app.command()(replay.replay)
+app.command()(operate.operate)
 app.add_typer(up.app, name='up')
 app.add_typer(train.app, name='train')
 app.add_typer(episodes.app, name='episodes')

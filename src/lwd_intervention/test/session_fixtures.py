@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole session on whole ticks: both cores, a scripted device, a scripted policy and a bag."""
+
+from intervention_fixtures import HOME, NAMES, PERIOD, robot
+import numpy as np
+
+from lwd_core.clock import Tick
+from lwd_core.task import TaskSpec
+from lwd_core.topics import CommandTag
+from lwd_intervention import arbiter_messages as messages
+from lwd_intervention.arbiter import Arbiter
+from lwd_intervention.episode import EpisodeConfig, EpisodeMachine, Refused, Start
+from lwd_intervention.episode_state import Phase, PREPARING
+from lwd_intervention.modes import Mode
+from lwd_intervention.open_takeover import OpenTakeover
+from lwd_intervention.records import ArbiterConfig, Episode, Executed, ModeChange, Request, Takeover
+from lwd_intervention.watch import Teleop
+
+TASKS = {'place': TaskSpec('place', 'place it', 1000.0)}
+
+
+class Device:
+    """A joystick: its deadman, and what it does wrong."""
+
+    def __init__(self):
+        self.held, self.plugged, self.frozen, self.nan = False, True, False, False
+        self.direction = 1.0
+
+    @property
+    def drives(self):
+        return self.held and self.plugged and not self.frozen
+
+    @property
+    def reason(self):
+        return '' if self.plugged else 'unplugged'
+
+
+class Session:
+    """Everything in one thread; what would be published is appended to `bag` with its event."""
+
+    def __init__(self):
+        self.now, self.wall, self.event = 0, 0.0, 0
+        self.bag = []                    # (event number, record or Intervention)
+        self.device, self.position = Device(), HOME.copy()
+        self.policy_ready, self.policy_acts, self.policy_nan = True, True, False
+        self.joints_come = True
+        self.teleop_status = True        # whether the source tells of its deadman at all
+        self.episodes = EpisodeMachine(EpisodeConfig('arm1', label_timeout=1e9), TASKS)
+        self.open = OpenTakeover()
+        self.boot()
+        self.do_episode('on_policy', True, '')
+        self.tick()
+
+    def boot(self):
+        """Start an arbiter, the first one or one after a crash."""
+        self.arbiter = Arbiter(robot(), ArbiterConfig(
+            first_command_timeout=0.2, start_at_tick=True, max_ahead_periods=1))
+        self.take(self.arbiter.on_joints(self.position, None))
+        self.take(self.arbiter.on_policy_status(self.policy_ready, 'loading', 'c0ffee'))
+        self.tell_episode(self.episodes.state)
+        end = self.open.lost('arbiter restarted', self.now * PERIOD, 0)
+        if end is not None:
+            self.bag.append((self.event, end))
+
+    # -- wiring
+
+    def take(self, out):
+        for record in out:
+            self.bag.append((self.event, record))
+            if isinstance(record, Executed):
+                self.position = record.sent.copy()
+            elif isinstance(record, ModeChange):
+                self.do_episode('on_mode', record.mode, record.reason)
+            elif isinstance(record, Takeover):
+                self.open.take(messages.intervention(record))
+
+    def do_episode(self, event, *arguments):
+        for state in getattr(self.episodes, event)(*arguments, self.wall):
+            self.tell_episode(state)
+
+    def tell_episode(self, state):
+        self.bag.append((self.event, state))
+        self.take(self.arbiter.on_episode(Episode(
+            state.id, state.phase is Phase.RUNNING, state.phase in PREPARING,
+            Mode(state.start_mode), state.started_ns)))
+        if state.phase is Phase.READY:
+            self.do_episode('on_recorder', state.id, '')
+
+    # -- what happens
+
+    def tick(self, step=1, reset=False):
+        """Let time pass to the next tick (or jump), then let everybody act on it."""
+        self.now += step
+        self.wall += 0.04 * max(1, step)
+        if self.joints_come:
+            self.take(self.arbiter.on_joints(self.position, self.now * PERIOD))
+        self.take(self.arbiter.on_tick(Tick(self.now * PERIOD, reset=reset)))
+        for state in self.episodes.on_tick(self.now * PERIOD, self.wall):
+            self.tell_episode(state)
+        self.do_episode('on_wall')
+        self.drive()
+
+    def drive(self):
+        """Let the device and the policy send their command of this tick."""
+        device, core = self.device, self.arbiter
+        if device.drives:
+            where = self.position + np.array([0.05 * device.direction, 0.0])
+            where = np.full(2, np.nan) if device.nan else where
+            self.take(core.on_human_command(Request(self.now * PERIOD, where, NAMES)))
+        if self.policy_acts and self.policy_ready and core.mode is Mode.POLICY:
+            where = np.full(2, np.nan) if self.policy_nan else np.array([-0.5, 0.5])
+            self.take(core.on_policy_command(Request(
+                self.now * PERIOD, where, NAMES, CommandTag(core.epoch, 7, 0))))
+
+    def status(self):
+        """Publish the device's status, as on a change and at 5 Hz."""
+        if self.teleop_status:
+            self.take(self.arbiter.on_teleop_status('pad', Teleop(
+                self.now * PERIOD, self.device.held and self.device.plugged, self.device.reason)))
+
+    def ask(self, mode):
+        accepted, message, out = self.arbiter.request_mode(mode, 'ann', 'pad', 'button')
+        self.take(out)
+        return accepted, message
+
+    def start(self, mode):
+        try:
+            states = self.episodes.start(
+                Start('place', start_mode=int(mode)), self.wall, 1_795_357_000_123)
+        except Refused:
+            return False
+        for state in states:
+            self.tell_episode(state)
+        return True
+
+    def label(self, outcome, named):
+        try:
+            episode = self.episodes.state.id if named else ''
+            self.do_episode('label', episode, outcome, (), 'ann', '')
+        except Refused:
+            return False
+        return True
+
+    def crash(self):
+        """Kill the arbiter without a word, and start another."""
+        self.boot()
+
+    def finish(self):
+        """End the session as a shutdown does."""
+        self.take(self.arbiter.shutdown())

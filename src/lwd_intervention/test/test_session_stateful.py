@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""1,000 random sessions with a scripted device against what the operator trusts blindly."""
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, precondition, rule, RuleBasedStateMachine
+from intervention_fixtures import PERIOD, robot
+import numpy as np
+from session_fixtures import Session
+
+from lwd_intervention.episode_state import Outcome, State
+from lwd_intervention.modes import allowed, Cause, DRIVERS, Mode, Source
+from lwd_intervention.records import Executed, ModeChange, Takeover
+from lwd_msgs.msg import Intervention
+
+STEP = np.array([joint.velocity for joint in robot().joints]) * PERIOD / 1e9 + 1e-9
+CHANGE = np.array([joint.acceleration for joint in robot().joints]) * (PERIOD / 1e9) ** 2 + 1e-9
+
+
+class SessionMachine(RuleBasedStateMachine):
+    """Any order of what people, devices, policies, clocks and processes do."""
+
+    def __init__(self):
+        super().__init__()
+        self.session = Session()
+        self.checked = 0
+        self.mode, self.epoch, self.since = Mode.HOLD, 0, 0
+        self.answered = set()
+        self.previous = self.step = None    # last sent, and the step that led to it
+        self.lost_person, self.asked, self.restarted = False, None, False
+        self.open = set()
+        self.unheld_at = None               # tick at which the deadman was released
+        self.labels = {}                    # episode -> its outcome once it has one
+        self.pressed_in = ''
+
+    # -- time
+
+    @rule(count=st.sampled_from([1, 1, 1, 2, 3, 5]))
+    def ticks(self, count):
+        for _ in range(count):
+            self.session.tick()
+
+    @rule(step=st.integers(2, 30))
+    def the_arbiter_sleeps(self, step):
+        self.session.tick(step)
+
+    @rule(back=st.integers(1, 40))
+    def the_clock_jumps_back(self, back):
+        self.check()
+        self.answered.clear()
+        self.session.tick(-min(back, self.session.now), reset=True)
+
+    # -- the device
+
+    @rule()
+    def squeeze_the_deadman(self):
+        self.session.device.held = True
+        self.session.status()
+
+    @rule()
+    def release_the_deadman(self):
+        self.session.device.held = False
+        self.session.status()
+
+    @rule(what=st.sampled_from(['plugged', 'frozen', 'nan']))
+    def the_device_misbehaves_or_recovers(self, what):
+        setattr(self.session.device, what, not getattr(self.session.device, what))
+        self.session.status()
+
+    @rule()
+    def push_the_stick_the_other_way(self):
+        self.session.device.direction *= -1.0
+
+    @rule()
+    def the_source_sends_its_status_again(self):
+        self.session.status()
+
+    # -- people
+
+    @rule(mode=st.sampled_from(list(Mode)))
+    def ask(self, mode):
+        before = self.session.arbiter.mode
+        self.asked = mode
+        accepted, message = self.session.ask(mode)
+        assert message, 'an answer without words'
+        assert not accepted or before is mode or allowed(before, mode, Cause.REQUEST)
+
+    @rule(mode=st.sampled_from([Mode.POLICY, Mode.HUMAN]))
+    def start_an_episode(self, mode):
+        self.asked = mode
+        self.session.start(mode)
+
+    @rule(outcome=st.sampled_from([Outcome.SUCCESS, Outcome.FAILURE, Outcome.DISCARDED]),
+          named=st.booleans())
+    def label(self, outcome, named):
+        self.session.label(outcome, named)
+
+    # -- everything else
+
+    @rule(what=st.sampled_from(['policy_acts', 'policy_nan', 'joints_come']))
+    def something_breaks_or_recovers(self, what):
+        setattr(self.session, what, not getattr(self.session, what))
+
+    @rule(ready=st.booleans())
+    def the_policy_is_ready_or_not(self, ready):
+        self.session.policy_ready = ready
+        self.session.take(self.session.arbiter.on_policy_status(ready, 'loading', 'c0ffee'))
+
+    @rule(present=st.booleans())
+    def a_second_writer(self, present):
+        self.session.take(self.session.arbiter.on_writers(('/x',) if present else ()))
+
+    @precondition(lambda self: self.session.now > 3)
+    @rule()
+    def the_arbiter_crashes(self):
+        self.check()
+        self.mode, self.epoch, self.since = Mode.HOLD, 0, 0
+        self.lost_person = False
+        self.answered.clear()
+        self.previous = self.step = None  # another process: it starts where the robot stands
+        self.session.crash()
+
+    # -- what must hold
+
+    @invariant()
+    def nothing_breaks_the_rules(self):
+        self.check()
+        self.asked = None
+
+    def check(self):
+        for _, record in self.session.bag[self.checked:]:
+            {Executed: self.check_executed, ModeChange: self.check_change, State: self.check_state,
+             Takeover: self.check_takeover, Intervention: self.check_end}[type(record)](record)
+        self.checked = len(self.session.bag)
+
+    def check_executed(self, record):
+        assert record.stamp_ns not in self.answered, 'two commands, or two sources, in one tick'
+        self.answered.add(record.stamp_ns)
+        driver = {Source.POLICY: Mode.POLICY, Source.HUMAN: Mode.HUMAN}.get(record.source)
+        assert driver is None or driver is self.mode, 'an action of somebody who does not drive'
+        assert record.epoch == self.epoch
+        assert record.stamp_ns >= self.since or driver is None
+        if record.source is Source.HUMAN:
+            assert self.session.device.held, 'motion without the deadman'
+        assert np.isfinite(record.sent).all()
+        if self.previous is not None:
+            self.check_motion(record)
+        self.previous = record.sent
+
+    def check_motion(self, record):
+        step = record.sent - self.previous
+        assert (np.abs(step) <= STEP).all(), 'faster than the robot file allows'
+        if self.step is not None:
+            assert (np.abs(step - self.step) <= CHANGE).all(), 'a jerk at a change of driver'
+            if record.source is Source.HOLD:
+                slower = np.abs(step) <= np.abs(self.step) + 1e-9
+                assert slower.all(), 'a hold that speeds up'
+        self.step = step
+
+    def check_change(self, record):
+        assert record.previous is self.mode and record.epoch == self.epoch + 1 and record.reason
+        assert any(allowed(record.previous, record.mode, cause) for cause in Cause)
+        if record.mode is Mode.POLICY and self.lost_person:
+            assert self.asked is Mode.POLICY, 'the policy drives again and nobody handed back'
+        if record.mode is Mode.HUMAN:
+            assert self.asked is Mode.HUMAN, 'a person drives who did not ask to'
+        if record.previous is Mode.ESTOP:
+            assert self.asked is Mode.HOLD
+        if record.previous is Mode.HUMAN and record.mode in (Mode.HOLD, Mode.ESTOP):
+            self.lost_person = True
+        if record.mode in DRIVERS:
+            self.lost_person = False
+        self.mode, self.epoch, self.since = record.mode, record.epoch, record.stamp_ns
+
+    def check_takeover(self, record):
+        assert record.episode_id and record.operator == 'ann' and record.source == 'pad'
+        if record.end_reason is None:
+            assert self.mode is Mode.HUMAN and not self.open
+            self.open.add((record.episode_id, record.id))
+        else:
+            assert record.end_reason
+            self.open.remove((record.episode_id, record.id))
+
+    def check_end(self, message):
+        assert message.end_reason == 'arbiter restarted'
+        self.open.remove((message.episode_id, message.id))
+
+    def check_state(self, state):
+        if state.outcome is not Outcome.UNLABELLED:
+            assert self.labels.setdefault(state.id, state.outcome) is state.outcome, 'relabelled'
+
+    def teardown(self):
+        self.session.finish()
+        self.check()
+        assert not self.open, 'a start without an end in the bag'
+
+
+SessionMachine.TestCase.settings = settings(
+    max_examples=1000, stateful_step_count=30, deadline=None,
+    suppress_health_check=[HealthCheck.too_slow])
+TestSession = SessionMachine.TestCase
