@@ -5,6 +5,7 @@ Derived quantities (poses, contacts) are always those of the current positions: 
 with mj_forward, so that a World rebuilt from (qpos, qvel, ctrl) tells the same.
 """
 from functools import lru_cache
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -31,7 +32,8 @@ START_JAW = 0.05         # m finger opening at the start
 
 @lru_cache(maxsize=32)
 def _model(task: Task) -> mujoco.MjModel:
-    return mujoco.MjModel.from_xml_string(build_scene(task.items))
+    return mujoco.MjModel.from_xml_string(build_scene(
+        task.items, fixtures=task.fixtures, sleep=task.sleep))
 
 
 class Cell:
@@ -63,11 +65,14 @@ class Cell:
             self._pads[arm] = tuple(m.geom(f'{name}_pad').id for name in fingers)
             self._gripper[arm] = m.body(f'{arm}/gripper').id
         self.joint_limits = m.jnt_range[[m.joint(f'left/{name}').id for name in ARM_JOINTS]]
-        self._surfaces = {name: m.geom(name).id for name in SURFACES}
+        self._geom_body = m.geom_bodyid.tolist()
+        self._surfaces = {name: geom for name in SURFACES if (geom := mujoco.mj_name2id(
+            m, mujoco.mjtObj.mjOBJ_GEOM, name)) >= 0}
         self._items = {item.name: item for item in self.task.items}
         self._bodies = {name: m.body(name).id for name in self._items}
         self._item_qpos = {name: m.jnt_qposadr[m.body(name).jntadr[0]] for name in self._items}
         self._item_dof = {name: m.jnt_dofadr[m.body(name).jntadr[0]] for name in self._items}
+        self._hinged = {name for name, item in self._items.items() if item.kind == 'door'}
 
     # -- time ---------------------------------------------------------------------------------
 
@@ -82,7 +87,10 @@ class Cell:
             self.data.qpos[self._finger_qpos[arm]] = START_JAW, -START_JAW
             self.data.ctrl[self._finger_ctrl[arm]] = JAW_TRAVEL, -JAW_TRAVEL
         for name, (x, y, yaw) in self.task.sample(rng).items():
-            height = self._items[name].half_sizes[2] + START_GAP
+            if name in self._hinged:
+                self.data.qpos[self._item_qpos[name]] = yaw
+                continue
+            height = self._items[name].half_sizes[2] + START_GAP + self.task.level(name)
             self._put(name, (x, y, height), (np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)))
         self.seed, self.steps = seed, 0
         self._refresh()
@@ -114,6 +122,8 @@ class Cell:
 
     def set_state(self, qpos: np.ndarray, qvel: np.ndarray, ctrl: np.ndarray) -> None:
         """Take over a state of the same task, e.g. from sim/state."""
+        if self.task.sleep:
+            mujoco.mj_resetData(self.model, self.data)      # wakes what sleeps elsewhere
         for name, value, own in (('qpos', qpos, self.data.qpos), ('qvel', qvel, self.data.qvel),
                                  ('ctrl', ctrl, self.data.ctrl)):
             if len(value) != len(own):
@@ -124,11 +134,15 @@ class Cell:
 
     def _refresh(self) -> None:
         mujoco.mj_forward(self.model, self.data)
-        self._contacts = {tuple(sorted(pair)) for pair in self.data.contact.geom.tolist()}
-        self._touched: dict[int, set[int]] = {}
-        for first, second in self._contacts:
-            self._touched.setdefault(first, set()).add(int(self.model.geom_bodyid[second]))
-            self._touched.setdefault(second, set()).add(int(self.model.geom_bodyid[first]))
+        self._touched: dict[int, set[int]] = {}      # bodies by the geom they touch
+        self._touching: dict[int, set[int]] = {}     # bodies by the body they touch
+        for first, second in set(map(tuple, self.data.contact.geom.tolist())):
+            bodies = self._geom_body[first], self._geom_body[second]
+            self._touched.setdefault(first, set()).add(bodies[1])
+            self._touched.setdefault(second, set()).add(bodies[0])
+            self._touching.setdefault(bodies[0], set()).add(bodies[1])
+            self._touching.setdefault(bodies[1], set()).add(bodies[0])
+        self._placed: dict[Any, bool] = {}           # what was asked about this state
 
     # -- robot --------------------------------------------------------------------------------
 

@@ -26,7 +26,8 @@ def danger(world: World, goal: Goal) -> str | None:
 
 def jammed(world: World, goal: Goal) -> bool:
     """Tell whether a held item is pressed against something that does not carry it."""
-    return (not world.in_slot(goal) and world.supported(goal.item) and not world.stands(goal.item)
+    return (not world.in_slot(goal) and world.touches_surface(goal.item)
+            and not world.stands(goal.item)
             and any(holds(world, goal, arm) for arm in goal.arms))
 
 

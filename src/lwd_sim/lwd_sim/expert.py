@@ -8,14 +8,27 @@ import numpy as np
 
 from lwd_sim.geometry import clip_norm, gripper_rotation, ramp
 from lwd_sim.grasping import grasp_of, holds, offset
-from lwd_sim.kinematics import go_home, reach
+from lwd_sim.kinematics import reach
 from lwd_sim.names import ARMS
-from lwd_sim.skills import carry, carry_step, CLOSED, Command, grasp, OPEN, release, set_down, wait
-from lwd_sim.tasks import get_task, Goal, Task
+from lwd_sim.skills import (
+    carry,
+    carry_step,
+    CLOSED,
+    Command,
+    grasp,
+    home,
+    OPEN,
+    pull_step,
+    release,
+    set_down,
+    wait,
+)
+from lwd_sim.tasks import get_task, Goal, place_of, Task
 from lwd_sim.world import World
 
 MEET = np.array([0.08, 0.36, 0.22])     # m, where an item is handed over: on the taker's side
 NEAR_ITEM = 0.06                        # m, tool this near to a released item backs off first
+NEAR_WALLS = 0.08                       # m, the same where walls stand around it
 RELAY = np.array([0.16, 0.31])          # m, where an item that leans is put down for the taker
 LEANING = 0.5                           # rad; the taker's grasp is for upright items
 TAKER_REACH = 0.05                      # m, items right of this x are for the right arm alone
@@ -30,33 +43,43 @@ class Expert:
     def act(self, world: World) -> np.ndarray:
         """Return the action [14] for the world's present state."""
         goal = world.focus()
-        commands = {'single': _single, 'both': _both, 'handover': _handover}[goal.how](world, goal)
+        commands = {'single': _single, 'door': _single, 'both': _both,
+                    'handover': _handover}[goal.how](world, goal)
         return np.concatenate([np.append(*commands[arm]) for arm in ARMS])
-
-
-def _home(world: World, arm: str) -> Command:
-    return go_home(world, arm), OPEN
 
 
 def _leave(world: World, goal: Goal, arm: str) -> Command:
     """Let go of a placed item; go home once clear of it."""
     wanted = grasp_of(world, goal, arm)
     _, _, delta = offset(world, arm, wanted)
-    if np.linalg.norm(delta) < NEAR_ITEM:
-        return release(world, arm, goal.item, wanted.half_width)
-    return _home(world, arm)
+    walls = goal.how == 'door' or bool(place_of(goal).frame)
+    if np.linalg.norm(delta) < (NEAR_WALLS if walls else NEAR_ITEM):
+        return release(world, arm, goal.item, wanted.half_width, walls,
+                       upwards=bool(place_of(goal).frame))
+    return home(world, arm)
 
 
 def _single(world: World, goal: Goal) -> dict[str, Command]:
     arm = goal.arms[0]
-    commands = {other: _home(world, other) for other in ARMS}
+    commands = {other: home(world, other) for other in ARMS}
     if set_down(world, goal):
         commands[arm] = _leave(world, goal, arm)
     elif holds(world, goal, arm):
-        commands[arm] = carry(world, arm, carry_step(world, goal))
+        commands[arm] = _pull(world, goal) if goal.how == 'door' else carry(
+            world, arm, carry_step(world, goal), pitch=goal.pitch)
     else:
         commands[arm] = grasp(world, arm, grasp_of(world, goal, arm))
     return commands
+
+
+def _pull(world: World, goal: Goal) -> Command:
+    """Pull a door by its handle: follow where the handle will be."""
+    arm = goal.arms[0]
+    wanted = grasp_of(world, goal, arm)
+    tool, _ = world.tcp(arm)
+    firm = ramp(world.jaw_effort(arm), 0.2, 0.7)
+    step = firm * pull_step(world, goal) + 0.2 * (wanted.point - tool)
+    return reach(world, arm, tool + step, wanted.rotation, 0.03), CLOSED
 
 
 def _both(world: World, goal: Goal) -> dict[str, Command]:
@@ -88,7 +111,7 @@ def _carry_handle(world: World, goal: Goal, arm: str, firm: float) -> Command:
 def _handover(world: World, goal: Goal) -> dict[str, Command]:
     giver, taker = goal.arms
     if set_down(world, goal):
-        return {giver: _home(world, giver), taker: _leave(world, goal, taker)}
+        return {giver: home(world, giver), taker: _leave(world, goal, taker)}
     if holds(world, goal, taker):
         return _take_away(world, goal)
     if holds(world, goal, giver):
@@ -97,7 +120,7 @@ def _handover(world: World, goal: Goal) -> dict[str, Command]:
     position, _ = world.item_pose(goal.item)
     if position[0] < TAKER_REACH:
         return {giver: grasp(world, giver, grasp_of(world, goal, giver)),
-                taker: _home(world, taker)}
+                taker: home(world, taker)}
     return {giver: _leave(world, goal, giver),
             taker: grasp(world, taker, grasp_of(world, goal, taker))}
 
@@ -131,7 +154,7 @@ def _take_away(world: World, goal: Goal) -> dict[str, Command]:
     if distance < NEAR_ITEM:
         giving = release(world, giver, goal.item, wanted.half_width)
     else:
-        giving = _home(world, giver)
+        giving = home(world, giver)
     return {giver: giving, taker: carry(world, taker, clear * carry_step(world, goal))}
 
 
@@ -149,4 +172,4 @@ def _relay(world: World, goal: Goal) -> dict[str, Command]:
         across = ramp(gap, needed - 0.03, needed - 0.01) * clip_norm(aside, 0.02)
         step = np.array([*across, np.clip(needed - 0.004 - gap, -0.012, 0.02)])
         giving = carry(world, giver, step, yaw_decay=1.0)
-    return {giver: giving, taker: _home(world, taker)}
+    return {giver: giving, taker: home(world, taker)}

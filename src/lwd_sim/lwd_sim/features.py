@@ -9,7 +9,7 @@ import numpy as np
 from lwd_sim.geometry import rotation_error
 from lwd_sim.grasping import grasp_of
 from lwd_sim.names import ARMS
-from lwd_sim.tasks import Goal, SLOTS
+from lwd_sim.tasks import Goal
 from lwd_sim.world import World
 
 
@@ -53,7 +53,7 @@ def _arm(world: World, goal: Goal, arm: str) -> np.ndarray:
 
 def _item(world: World, goal: Goal) -> np.ndarray:
     position, rotation = world.item_pose(goal.item)
-    target = np.array(SLOTS[goal.slot].position)
+    target = world.target(goal)
     flags = world.supported(goal.item), world.in_slot(goal)
     return np.concatenate([
         position, rotation[:, 0], rotation[:, 2], target, target[:2] - position[:2],

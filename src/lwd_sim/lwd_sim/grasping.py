@@ -6,13 +6,13 @@ from functools import lru_cache
 import numpy as np
 
 from lwd_sim.geometry import gripper_rotation, UP, wrap
+from lwd_sim.goals import PITCH
 from lwd_sim.kinematics import misfit
 from lwd_sim.names import JAW_TRAVEL
-from lwd_sim.scene import HANDLE_HALF_WIDTH, HANDLE_REACH
+from lwd_sim.props import HANDLE_HALF_WIDTH, HANDLE_REACH, KNOBBED
 from lwd_sim.tasks import Goal
 from lwd_sim.world import World
 
-PITCH = np.deg2rad(25)       # from the front: straight down is singular for this wrist
 LYING_PITCHES = tuple(np.deg2rad([45, 60, 75]))   # a lying item is grasped from above
 UPRIGHT = 0.8                # cosine of an item's tilt below which it lies
 
@@ -33,14 +33,22 @@ def grasp_of(world: World, goal: Goal, arm: str) -> Grasp:
     item = world.item(goal.item)
     if item.kind == 'crate':
         return _handle(position, rotation, item.size, arm)
+    if item.kind == 'door':
+        # Half way between the door's direction and straight on: both ends are within reach.
+        yaw = 0.5 * world.angle(goal.item)
+        return Grasp(position, gripper_rotation(goal.pitch, yaw), item.size[0])
     if abs(rotation[2, 2]) < UPRIGHT:
         return _lying(world, goal, arm)
     height = _grasp_height(world, goal, arm)
     if item.kind == 'cylinder':
-        return Grasp(position + height * UP, gripper_rotation(PITCH), item.size[0])
+        return Grasp(position + height * UP, gripper_rotation(goal.pitch), item.size[0])
     square = np.isclose(item.half_sizes[0], item.half_sizes[1])
-    yaw = wrap(np.arctan2(rotation[1, 0], rotation[0, 0]), np.pi / 2 if square else np.pi)
-    return Grasp(position + height * UP, gripper_rotation(PITCH, yaw), item.half_sizes[0])
+    knob = item.kind in KNOBBED
+    yaw = wrap(np.arctan2(rotation[1, 0], rotation[0, 0]), np.pi / 2 if square or knob else np.pi)
+    wanted = gripper_rotation(goal.pitch, yaw)
+    if knob:
+        return Grasp(world.grip_point(goal.item), wanted, HANDLE_HALF_WIDTH)
+    return Grasp(position + height * UP, wanted, item.half_sizes[0])
 
 
 def _grasp_height(world: World, goal: Goal, arm: str) -> float:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The instruction of each task in the simulated cell; config/tasks/sim.yaml holds the same."""
+"""The instruction of each task in the simulated cell; config/tasks/*.yaml hold the same."""
+from lwd_sim.suite_instructions import phrases
+
 INSTRUCTIONS = {
     'place': 'put the milk on the lower shelf on the left',
     'crate': 'lift the crate with both arms and set it on the lower shelf',
@@ -9,5 +11,5 @@ INSTRUCTIONS = {
 
 
 def instruction_of(task: str) -> str:
-    """Return a task's own instruction."""
-    return INSTRUCTIONS[task]
+    """Return a task's own instruction; raise KeyError for a task that does not exist."""
+    return INSTRUCTIONS[task] if task in INSTRUCTIONS else phrases(task)[0]

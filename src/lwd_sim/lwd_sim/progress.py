@@ -10,12 +10,13 @@ import numpy as np
 from lwd_sim.expert import MEET, TAKER_REACH
 from lwd_sim.grasping import grasp_of, holds
 from lwd_sim.names import ARMS
-from lwd_sim.tasks import Goal, SLOTS
+from lwd_sim.tasks import Goal
 from lwd_sim.world import World
 
 FAR = 0.4            # m, distance that counts as nothing done
 AT_MEETING = 0.04    # m from the meeting point: the taker's turn
 STAGES = {'single': ('reach', 'carry', 'let go'), 'both': ('reach', 'carry', 'let go'),
+          'door': ('reach', 'pull', 'let go'),
           'handover': ('reach', 'offer', 'take', 'carry', 'let go')}
 
 
@@ -41,9 +42,10 @@ def progress(world: World) -> Progress:
     if world.success():
         return Progress(total, 0.0, total, 'done')
     goal = world.focus()
-    before = sum(len(STAGES[other.how]) for other in goals if world.placed(other))
-    stage, fraction = {'single': _single, 'both': _both, 'handover': _handover}[goal.how](
-        world, goal)
+    before = sum(len(STAGES[other.how]) for index, other in enumerate(goals)
+                 if other is not goal and world.reached(index))
+    stage, fraction = {'single': _single, 'door': _single, 'both': _both,
+                       'handover': _handover}[goal.how](world, goal)
     return Progress(before + stage, float(fraction), total, STAGES[goal.how][stage])
 
 
@@ -56,7 +58,7 @@ def _reaching(world: World, goal: Goal, arm: str) -> float:
 
 
 def _carrying(world: World, goal: Goal) -> float:
-    target = np.array(SLOTS[goal.slot].position) + [0.0, 0.0, world.half_height(goal.item)]
+    target = world.target(goal) + [0.0, 0.0, world.half_height(goal.item)]
     return _nearness(world.item_pose(goal.item)[0], target)
 
 

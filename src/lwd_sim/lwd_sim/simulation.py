@@ -11,7 +11,7 @@ from lwd_core.robot import RobotSpec, SpecError
 from lwd_sim.collect import ARM_MASK
 from lwd_sim.features import STATE_NAMES, state_vector
 from lwd_sim.names import CAMERAS, CONTROL_RATE, JOINT_NAMES
-from lwd_sim.tasks import TASKS
+from lwd_sim.tasks import all_tasks
 from lwd_sim.world import World
 
 # Control steps after a reset in which commands are not obeyed: the newest one is still meant for
@@ -49,9 +49,10 @@ class SimulatedRobot:
 
     def reset(self, task: str, seed: int) -> None:
         """Place the scene; raises ValueError for an unknown task."""
-        if task not in TASKS:
+        known = all_tasks()
+        if task not in known:
             raise ValueError(f'task {task!r} is unknown to the simulation; it has '
-                             f'{", ".join(TASKS)}')
+                             f'{", ".join(known)}')
         if task not in self._worlds:
             self._worlds[task] = World(task)
         self.world = self._worlds[task]

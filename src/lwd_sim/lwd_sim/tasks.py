@@ -1,24 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The task suite as data: which items lie where at the start, and which goals make a success.
+"""The tasks as data: which items lie where at the start, and which goals make a success.
 
 A task is an ordered list of goals; success is sparse: every item rests on its goal, let go. A new
-task is one entry in TASKS (and its instruction in config/tasks/sim.yaml).
+task is one entry in TASKS (and its instruction in config/tasks/sim.yaml). The eight tasks of the
+suite stand in suite.py.
 """
-from dataclasses import dataclass
+from lwd_sim.goals import Goal, Slot, Start, Task
 
-import numpy as np
-
-from lwd_sim.scene import Item, ITEMS
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A place on a surface: centre (x, y) and the surface's height z [m]."""
-
-    position: tuple[float, float, float]
-    tolerance: tuple[float, float] = (0.10, 0.045)   # m, half widths in x and y
-    surface: str = 'shelf0'
-
+__all__ = ['all_tasks', 'get_task', 'Goal', 'place_of', 'Slot', 'SLOTS', 'Start', 'Task', 'TASKS']
 
 SLOTS = {
     'lower_left': Slot((-.2, .46, .06)),
@@ -27,47 +16,6 @@ SLOTS = {
     'upper_left': Slot((-.2, .565, .16), surface='shelf1'),
     'upper_right': Slot((.2, .565, .16), surface='shelf1'),
 }
-
-
-@dataclass(frozen=True)
-class Goal:
-    """One item to be brought to one slot, by one arm, from arm to arm, or by both together."""
-
-    item: str
-    slot: str
-    how: str                    # 'single', 'handover' or 'both'
-    arms: tuple[str, ...]       # single: (arm,); handover: (giver, taker)
-
-
-@dataclass(frozen=True)
-class Start:
-    """Ranges an item's start is drawn from: x, y [m] and yaw [rad]."""
-
-    x: tuple[float, float]
-    y: tuple[float, float]
-    yaw: tuple[float, float] = (0.0, 0.0)
-
-
-@dataclass(frozen=True)
-class Task:
-    """A task: its goals in order, and the start of every item in its scene."""
-
-    name: str
-    goals: tuple[Goal, ...]
-    starts: tuple[tuple[str, Start], ...]
-    time_limit: int             # control steps
-    usual_time: int             # control steps the expert takes
-
-    @property
-    def items(self) -> tuple[Item, ...]:
-        """Return the items of the scene in the order of their free joints."""
-        return tuple(ITEMS[name] for name, _ in self.starts)
-
-    def sample(self, rng: np.random.Generator) -> dict[str, tuple[float, float, float]]:
-        """Return a start (x, y, yaw) for every item."""
-        return {name: (rng.uniform(*start.x), rng.uniform(*start.y), rng.uniform(*start.yaw))
-                for name, start in self.starts}
-
 
 TASKS = {task.name: task for task in (
     Task('place', (Goal('milk', 'lower_left', 'single', ('left',)),),
@@ -79,8 +27,21 @@ TASKS = {task.name: task for task in (
 )}
 
 
+def place_of(goal: Goal) -> Slot:
+    """Return the slot a goal's item belongs to."""
+    return goal.slot if isinstance(goal.slot, Slot) else SLOTS[goal.slot]
+
+
+def all_tasks() -> dict[str, Task]:
+    """Return every task by name: the demonstration's, then the suite's."""
+    from lwd_sim.suite import SUITE  # built of this module's parts
+
+    return {**TASKS, **SUITE}
+
+
 def get_task(name: str) -> Task:
     """Return a task by name; raise ValueError naming those that exist."""
-    if name not in TASKS:
-        raise ValueError(f'task {name!r} is unknown; tasks are {", ".join(TASKS)}')
-    return TASKS[name]
+    tasks = all_tasks()
+    if name not in tasks:
+        raise ValueError(f'task {name!r} is unknown; tasks are {", ".join(tasks)}')
+    return tasks[name]
