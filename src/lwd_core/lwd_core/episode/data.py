@@ -93,6 +93,10 @@ class EpisodeData:
         payload = self.assembler.payload(source, self.sources[t][source])
         return encode_jpeg(payload()) if callable(payload) else bytes(payload)
 
+    def image(self, camera: str, t: int) -> NDArray[np.uint8]:
+        """Return the RGB image [H, W, 3] that the policy saw of `camera` at tick index `t`."""
+        return self.assembler.image(camera, self.sources[t][camera_source(camera)])
+
     def frame_stamps(self, camera: str) -> NDArray[np.int64]:
         """Return the stamps [T] of the frames; equal stamps are the same frame."""
         source = camera_source(camera)
