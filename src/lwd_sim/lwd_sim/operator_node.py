@@ -30,7 +30,7 @@ from lwd_core.ros_tick import to_ns, to_stamp
 from lwd_core.spec import SpecError
 from lwd_core.task import load_tasks, require_task
 from lwd_msgs.action import RunEpisode
-from lwd_msgs.msg import ControlMode, EpisodeState, Outcome
+from lwd_msgs.msg import ControlMode, EpisodeState, Outcome, TeleopStatus
 from lwd_msgs.srv import LabelEpisode, RequestMode
 from lwd_sim.operating import Intent, View
 from lwd_sim.robots import make_operator
@@ -96,6 +96,7 @@ class OperatorNode(Node):
         self._mode = ControlMode.HOLD
         self._asked: int | None = None     # mode he asked for and has not got yet
         self._busy = False                 # a goal is under way
+        self._in_force = False             # his joystick moves the robot
         self._stamp = 0                    # of the newest sim/state
         self._view: View | None = None
         self._sticks = StickOperator() if p.teleop == 'joystick' else None
@@ -106,6 +107,7 @@ class OperatorNode(Node):
             self._teleop = publisher(self, topics.TELEOP_COMMAND)
         else:
             self._joy = publisher(self, topics.JOY)
+            subscription(self, topics.TELEOP_STATUS, self._on_teleop_status)
         subscription(self, topics.EPISODE, self._on_episode)
         subscription(self, topics.CONTROL_MODE, self._on_mode)
         subscription(self, topics.SIM_STATE, self._on_state)
@@ -122,6 +124,7 @@ class OperatorNode(Node):
     # -- episodes ----------------------------------------------------------------------------
 
     def _on_poll(self) -> None:
+        self._grip_at_the_start()   # again, where the first grip crossed the episode's boundary
         if self._busy or self.schedule.done or not self._run.server_is_ready():
             return
         if not (self._request.service_is_ready() and self._label.service_is_ready()):
@@ -161,8 +164,7 @@ class OperatorNode(Node):
                                  round(message.time_limit * 1e9 / self._period))
             if self._sticks is not None:
                 self._sticks.begin()
-        if self._sticks is not None and message.phase == EpisodeState.RUNNING:
-            self._grip_at_the_start()
+        self._grip_at_the_start()
         if message.phase == EpisodeState.LABELLING and \
                 message.outcome.value == Outcome.UNLABELLED:
             success = self._view is not None and self._view.success
@@ -183,6 +185,10 @@ class OperatorNode(Node):
         self._mode = message.mode
         if self._mode == self._asked:
             self._asked = None
+        self._grip_at_the_start()
+
+    def _on_teleop_status(self, message: TeleopStatus) -> None:
+        self._in_force = message.state in (TeleopStatus.DRIVING, TeleopStatus.ALIGNING)
 
     def _on_state(self, message: Any) -> None:
         self._view = view = View(message.task, message.seed, message.step, np.array(message.qpos),
@@ -207,9 +213,13 @@ class OperatorNode(Node):
             self._send(self._operator.act(view), stamp)
 
     def _grip_at_the_start(self) -> None:
-        """Grip as soon as the episode runs: its first tick may be open already."""
-        view = self._view
-        if self._operator.driving and view is not None and view.task == self._episode.task:
+        """Grip as soon as a demonstration runs: its first tick stands open already."""
+        view, running = self._view, self._episode.phase == EpisodeState.RUNNING
+        if self._sticks is None or self._in_force or not running or \
+                self._mode != ControlMode.HUMAN or self.params.mode != 'demonstrate':
+            return
+        if view is not None and view.task == self._episode.task:
+            self._send_joy(*self._sticks.rest())     # seen released since the episode began
             self._use_sticks(Intent(self._operator.act(view)))
 
     def _carry_out(self, intent: Intent, stamp: int) -> None:
@@ -238,9 +248,9 @@ class OperatorNode(Node):
 
     def _use_sticks(self, intent: Intent) -> None:
         assert self._sticks is not None
-        mode = {ControlMode.POLICY: 'POLICY', ControlMode.HUMAN: 'HUMAN'}.get(self._mode, '')
         self._send_joy(*self._sticks.act(
-            self._operator.world, intent, self._operator.driving, mode))
+            self._operator.world, intent, self._operator.driving, self._in_force,
+            self._mode == ControlMode.POLICY))
 
     def _send_joy(self, axes: np.ndarray, buttons: list[int]) -> None:
         message = Joy(axes=axes.tolist(), buttons=buttons)

@@ -93,17 +93,20 @@ class StickOperator:
         self._hands.release()
         return np.zeros(14), self._hands.buttons()
 
-    def act(self, world: World, intent: Intent, driving: bool, mode: str
+    def act(self, world: World, intent: Intent, driving: bool, in_force: bool, policy: bool
             ) -> tuple[np.ndarray, list[int]]:
-        """Return axes [14] and buttons; `driving`: he means to, `mode`: who does."""
+        """Return axes [14] and buttons.
+
+        driving: he means to; in_force: teleoperation says he does; policy: the policy drives.
+        """
         hands, axes = self._hands, np.zeros(14)
         self._handing_back |= bool(intent.hand_back)
-        if driving or mode == 'POLICY':
+        if driving or policy:
             self._handing_back = False
         if self._handing_back:
             hands.press('handback')        # the deadman stays held until it is granted
         elif driving:
-            hands.drive(in_force=mode == 'HUMAN')
+            hands.drive(in_force)
             if intent.action is not None:
                 axes = deflections(world, intent.action)
         else:

@@ -9,8 +9,12 @@ from lwd_bringup.graph import nodes
 from lwd_bringup.graph.spec import Argument, Graph, GraphError, GraphTemplate, NodeSpec
 from lwd_bringup.graph.validate import validate
 from lwd_bringup.paths import config_dir, default_store
+from lwd_core.store import is_bucket
 
-STORE = Argument('store', '', 'folder that robots and learner share (default: ./data/store)')
+STORE = Argument('store', '', 'folder or s3://bucket/prefix that robots and learner share '
+                 '(default: ./data/store)')
+LOCAL_STORE = Argument('local_store', '', 'folder for finished episodes until an uploader has '
+                       'brought them to the store (default: ./data/local if that is a bucket)')
 ROBOT = Argument('robot', 'robot1', 'name of the robot: its namespace and its folder in the store')
 ROBOT_FILE = Argument('robot_file', '', 'robot YAML (default: config/robots/sim.yaml)')
 TASKS_FILE = Argument('tasks_file', '', 'task YAML (default: config/tasks/sim.yaml)')
@@ -23,6 +27,7 @@ EPISODES = Argument('episodes', 0, 'episodes the operator runs, 0: until stopped
 SEED = Argument('seed', 100_000, 'seed of the first start configuration')
 SPEED = Argument('real_time_factor', 0.0, 'cap on simulated s per s; 0: as fast as possible')
 USE_SIM_TIME = Argument('use_sim_time', False, 'follow /ROBOT/clock instead of wall time')
+DEFAULT_LOCAL_STORE = 'data/local'
 BESIDE_ROBOTS = 5  # niceness of the learner where real robots may share the machine
 BESIDE_LEARNER = 5  # niceness of simulated robots: in lockstep they wait for whoever is late
 POLICY = Argument('policy', True, 'start the policy node')
@@ -44,7 +49,7 @@ WORK_DIR = Argument('work_dir', 'data/learner',
                     "the learner's own folder: index, replay, resume state")
 LEARNER_CONFIG = Argument('learner_config', '', "learner YAML (default: the learner's defaults)")
 
-_ROBOT_ARGUMENTS = (ROBOT, ROBOT_FILE, TASKS_FILE, STORE, OBSERVATION, POLICY)
+_ROBOT_ARGUMENTS = (ROBOT, ROBOT_FILE, TASKS_FILE, STORE, LOCAL_STORE, OBSERVATION, POLICY)
 _OPERATOR_ARGUMENTS = (OPERATOR, TASKS, EPISODES, SEED, SPEED, OPERATOR_TELEOP, ARMS_FILE)
 _PERSON_ARGUMENTS = (TELEOP, JOY, PERSON)
 
@@ -59,6 +64,15 @@ def _deployment(values: dict[str, Any]) -> nodes.Deployment:
     )
 
 
+def _recording(values: dict[str, Any], at: nodes.Deployment) -> tuple[NodeSpec, ...]:
+    """Return the recorder, and where it does not reach the store itself the uploader."""
+    local = values['local_store'] or (DEFAULT_LOCAL_STORE if is_bucket(at.store) else '')
+    if not local:
+        return (nodes.recorder(at),)
+    both = {'local_store': nodes.absolute(local)}
+    return nodes.recorder(at, **both), nodes.uploader(at, **both)
+
+
 def _stack(values: dict[str, Any], at: nodes.Deployment, simulated: bool) -> tuple[NodeSpec, ...]:
     """Return what runs beside every robot, simulated or not."""
     has_policy = values['policy']
@@ -66,7 +80,7 @@ def _stack(values: dict[str, Any], at: nodes.Deployment, simulated: bool) -> tup
         nodes.arbiter(at, require_policy=has_policy),
         nodes.episode(at, require_recorder=True, require_policy=has_policy,
                       use_reset_scene=simulated),
-        nodes.recorder(at),
+        *_recording(values, at),
     )
     return (*stack, nodes.policy(at, observation=values['observation'])) if has_policy else stack
 
@@ -129,7 +143,7 @@ def _scripted(values: dict[str, Any], at: nodes.Deployment) -> tuple[NodeSpec, .
     if values['operator_teleop'] == 'direct':
         return (person,)
     return (person, nodes.teleop(at, mapping='scripted', arms_file=_arms_file(values, at),
-                                 operator_name='scripted', await_joy=True))
+                                 operator_name='scripted', await_joy=True, max_age=1.0))
 
 
 def _learner(**values: Any) -> tuple[NodeSpec, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lwd_bringup.graph.spec import NodeSpec, Respawn
 from lwd_bringup.paths import config_dir
+from lwd_core.store import is_bucket
 
 ONCE = Respawn(on_failure=False, max_restarts=0)  # a bag that cannot be shown cannot be shown twice
 
@@ -65,6 +66,12 @@ def recorder(at: Deployment, **parameters: Any) -> NodeSpec:
         'robot': at.robot, 'robot_file': at.robot_file, 'store': at.store, **parameters})
 
 
+def uploader(at: Deployment, **parameters: Any) -> NodeSpec:
+    """Return the uploader: finished episodes from a folder here to the store, on wall time."""
+    return _node('lwd_logger', 'uploader_node', 'uploader', replace(at, use_sim_time=False), {
+        'robot': at.robot, 'store': at.store, **parameters}, niceness=5)
+
+
 def sim_robot(at: Deployment, **parameters: Any) -> NodeSpec:
     """Return the simulated robot; it owns its namespace's clock and so runs on wall time."""
     at = replace(at, use_sim_time=False)
@@ -119,5 +126,10 @@ def shadow(robot: str, **parameters: Any) -> NodeSpec:
 
 
 def absolute(path: str) -> str:
-    """Return path made absolute, so that a node's working folder does not matter."""
+    """Return path made absolute, so that a node's working folder does not matter.
+
+    A bucket's URL stays as it is.
+    """
+    if is_bucket(path):
+        return path
     return str(Path(path).expanduser().resolve()) if path else ''

@@ -169,8 +169,9 @@ class Session:
         if self._asked is mode:
             self._asked = None
         if accepted:
-            if mode is Mode.HUMAN and self.driving and not self._driven:
-                self._driven = True          # the mode itself may already have been HUMAN
+            if mode is Mode.HUMAN and self._mode is Mode.HUMAN and self.driving and \
+                    not self._driven:        # it was HUMAN already: no new mode will be told
+                self._driven = True
                 self._begin_source()
             return self._flush()
         self._out.append(Say(f'{mode.name} refused: {message}', warn=True))
