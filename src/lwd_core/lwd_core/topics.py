@@ -57,6 +57,7 @@ POLICY_STATUS = _latched('policy/status', 'lwd_msgs/msg/PolicyStatus')
 POLICY_CADENCE = _event('policy/cadence', 'lwd_msgs/msg/CadenceReport')
 TELEOP_COMMAND = _event('teleop/command', _TRAJECTORY, 1)
 JOY = _event('joy', 'sensor_msgs/msg/Joy')
+TELEOP_REASON = _event('teleop/reason', 'std_msgs/msg/String', 1)  # of the next takeover, in words
 TELEOP_STATUS = _event('teleop/status', 'lwd_msgs/msg/TeleopStatus')
 
 COMMAND = _event('command', _TRAJECTORY, 1)  # joint_trajectory_controller
@@ -117,7 +118,7 @@ def robot_topics(cameras: tuple[str, ...], command_interface: str) -> tuple[Topi
         *(camera(name) for name in cameras),
         JOINT_STATES, STATE_OBSERVATION, SIM_STATE, SUCCESS,
         POLICY_COMMAND, POLICY_CHUNK, POLICY_STATUS, POLICY_CADENCE,
-        TELEOP_COMMAND, TELEOP_STATUS, JOY,
+        TELEOP_COMMAND, TELEOP_STATUS, TELEOP_REASON, JOY,
         command(command_interface), EXECUTED_ACTION, CONTROL_MODE, INTERVENTION, EPISODE,
     )
 

@@ -122,6 +122,7 @@ class TeleopNode(Node):
         subscription(self, topics.EPISODE, self._on_episode)
         subscription(self, topics.EXECUTED_ACTION, self._on_executed)
         subscription(self, topics.POLICY_STATUS, self._on_policy)
+        subscription(self, topics.TELEOP_REASON, self._on_reason)
         if self.params.source == 'leader':
             leader = replace(topics.JOINT_STATES, name='leader/joint_states')
             subscription(self, leader, self._on_leader)
@@ -160,6 +161,10 @@ class TeleopNode(Node):
             self.session = session
         self.get_logger().info(f'device {device or "without a name"}\n'
                                f'{as_text(self.session.mapping)}')
+
+    def _on_reason(self, message: Any) -> None:
+        with self._lock:
+            self.session.note = message.data
 
     def _on_leader(self, message: Any) -> None:
         with self._lock:

@@ -19,6 +19,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Joy
+from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from lwd_core import topics
@@ -107,6 +108,7 @@ class OperatorNode(Node):
             self._teleop = publisher(self, topics.TELEOP_COMMAND)
         else:
             self._joy = publisher(self, topics.JOY)
+            self._reason = publisher(self, topics.TELEOP_REASON)
             subscription(self, topics.TELEOP_STATUS, self._on_teleop_status)
         subscription(self, topics.EPISODE, self._on_episode)
         subscription(self, topics.CONTROL_MODE, self._on_mode)
@@ -177,6 +179,7 @@ class OperatorNode(Node):
         outcome = Outcome(value=Outcome.SUCCESS if success else Outcome.FAILURE)
         self._label.call_async(LabelEpisode.Request(
             episode_id=self._episode.episode_id, outcome=outcome,
+            substep_scores=list(self._operator.scores()),
             operator_name=self.params.operator_name, detail=detail))
 
     # -- ticks -------------------------------------------------------------------------------
@@ -248,6 +251,8 @@ class OperatorNode(Node):
 
     def _use_sticks(self, intent: Intent) -> None:
         assert self._sticks is not None
+        if intent.take_over:
+            self._reason.publish(String(data=intent.take_over))
         self._send_joy(*self._sticks.act(
             self._operator.world, intent, self._operator.driving, self._in_force,
             self._mode == ControlMode.POLICY))

@@ -241,6 +241,29 @@ def test_a_standing_policy_is_taken_over_corrected_and_the_episode_saved(monkeyp
         assert witness.worlds[-1].starved_steps == 0, 'a tick went unanswered'
 
 
+def test_the_operator_takes_over_and_hands_back_through_joystick_deadman_and_ik(monkeypatch):
+    teleop = pytest.importorskip('lwd_intervention.teleop_node')
+    with ros(monkeypatch, 31) as spin:
+        spin(LazyPolicy)
+        spin(teleop.TeleopNode, robot_file=ROBOT_FILE, use_sim_time=True, mapping='scripted',
+             mapping_dir=str(CONFIG / 'teleop'), operator_name='scripted', await_joy=True,
+             arms_file=str(CONFIG / 'teleop' / 'arms' / 'sim.yaml'), max_age=1.0)
+        witness, person = stack(spin, mode='supervise', tasks=['place'], episodes=1, seed=100_003,
+                                max_takeovers=2, teleop='joystick')
+        wait_for(lambda: person.done, 150.0, 'the episode')
+        wait_for(witness.outcomes, what='the outcome')
+        assert witness.outcomes()[-1] == Outcome.SUCCESS
+        modes = [mode.mode for mode in witness.modes if mode.epoch > 0]
+        assert modes.count(ControlMode.HUMAN) >= 2, 'he handed back once and took over again'
+        handback = next(k for k in range(1, len(modes)) if modes[k - 1] == ControlMode.HUMAN)
+        assert modes[handback] == ControlMode.POLICY, 'handed back by the button, without a HOLD'
+        reasons = [mode.reason for mode in witness.modes if mode.mode == ControlMode.HUMAN]
+        assert reasons[0] == 'no progress at "reach"'
+        sources = [row.source for row in witness.executed]
+        assert sources.count(ExecutedAction.SOURCE_HUMAN) > 40
+        assert witness.worlds[-1].starved_steps == 0, 'a tick went unanswered'
+
+
 @pytest.mark.parametrize(('params', 'words'), [
     ({}, 'robot_file'),
     ({'robot_file': ROBOT_FILE, 'observation': 'sound'}, "'sound' refused, must be one of"),

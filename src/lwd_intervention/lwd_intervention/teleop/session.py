@@ -89,6 +89,7 @@ class Session:
         self.held = dict.fromkeys(mapping.arms, False)
         self.health = Health(mapping, self.config.health)
         self.last_step: Step | None = None
+        self.note = ''                       # the person's own words for the next takeover
         self._presses = Presses(mapping)
         self._armed = False                  # the deadman was seen released since it last mattered
         self._armed_from = 0                 # only samples of this stamp or later count for that
@@ -238,7 +239,8 @@ class Session:
         if self._tick is not None:
             self._answer_tick()
         arms = ' and '.join(arm for arm, held in self.held.items() if held)
-        self._ask(Mode.HUMAN, f'takeover, {arms} deadman')
+        self._ask(Mode.HUMAN, self.note or f'takeover, {arms} deadman')
+        self.note = ''
 
     def _disarm(self, now_ns: int) -> None:
         self._armed, self._armed_from = False, now_ns
