@@ -47,8 +47,8 @@ def find(which: str, store: str) -> tuple[FolderStore, CheckpointRef]:
 
 
 def evaluate(which: str, store: str, tasks: Sequence[str], episodes: int, first: int = 0,
-             threads: int = 1, report: Callable[[float, str], None] | None = None
-             ) -> dict[str, Any]:
+             threads: int = 1, report: Callable[[float, str], None] | None = None,
+             suite: bool = False) -> dict[str, Any]:
     """
     Return {digest, step, observation, tasks: {name: rate and mean seconds}, all, rows}.
 
@@ -56,7 +56,7 @@ def evaluate(which: str, store: str, tasks: Sequence[str], episodes: int, first:
     """
     torch.set_num_threads(threads)
     robot = RobotSpec.from_yaml(config_dir() / 'robots' / 'sim.yaml')
-    known = load_tasks(config_dir() / 'tasks' / 'sim.yaml')
+    known = load_tasks(task_file(suite))
     for task in tasks:
         if task not in known:
             raise ValueError(f"--tasks: '{task}' is unknown; known: {', '.join(known)}")
@@ -74,6 +74,15 @@ def evaluate(which: str, store: str, tasks: Sequence[str], episodes: int, first:
             **_summary(rows, robot.control_rate), 'rows': rows}
 
 
+def task_file(suite: bool) -> Path:
+    """Return the file of the tasks to evaluate; ValueError where there is no suite."""
+    path = config_dir() / 'tasks' / ('suite.yaml' if suite else 'sim.yaml')
+    if not path.is_file():
+        raise ValueError(f'--suite: {path} is not there: leave --suite out to evaluate the three '
+                         'tasks of the demonstration')
+    return path
+
+
 def _roll(acting: Any, tasks: list[str], seeds: list[int], pixels: bool,
           report: Callable[[float, str], None] | None) -> list[dict[str, Any]]:
     execute_steps, lookahead = chunk_rhythm()
@@ -82,6 +91,7 @@ def _roll(acting: Any, tasks: list[str], seeds: list[int], pixels: bool,
         for found in rollout(batched(acting), tasks, seeds[begin:begin + BLOCK],
                              execute_steps=execute_steps, lookahead=lookahead, pixels=pixels):
             rows.append({'task': found.task, 'seed': found.seed, 'success': bool(found.success),
+                         'score': float(getattr(found, 'score', found.success)),
                          'steps': found.steps})
         if report is not None:
             done = sum(row['success'] for row in rows)
@@ -92,7 +102,9 @@ def _roll(acting: Any, tasks: list[str], seeds: list[int], pixels: bool,
 def _summary(rows: list[dict[str, Any]], control_rate: float) -> dict[str, Any]:
     def cell(own: list[dict[str, Any]]) -> dict[str, Any]:
         seconds = sum(row['steps'] for row in own) / len(own) / control_rate
-        return {**rate([row['success'] for row in own]), 'seconds': round(seconds, 2)}
+        score = sum(row['score'] for row in own) / len(own)
+        return {**rate([row['success'] for row in own]), 'score': round(score, 4),
+                'seconds': round(seconds, 2)}
 
     names = dict.fromkeys(row['task'] for row in rows)
     return {'tasks': {name: cell([row for row in rows if row['task'] == name]) for name in names},

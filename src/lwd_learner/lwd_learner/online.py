@@ -18,22 +18,21 @@ from pathlib import Path
 import time
 from typing import Any
 
-import numpy as np
 import torch
 
 from lwd_core.checkpoint import CheckpointRef
 from lwd_core.store import StoreError
 from lwd_learner.algorithms.agent import Agent
+from lwd_learner.audit import findings
+from lwd_learner.batches import Batches
 from lwd_learner.budget import Budget, Diverged, Limits
 from lwd_learner.config import LearnerConfig
 from lwd_learner.episodes import EpisodeArrays
-from lwd_learner.look_ahead import look_ahead
 from lwd_learner.meter import Meter
 from lwd_learner.metrics_log import MetricsLog
 from lwd_learner.publish import Publisher
 from lwd_learner.replay import imitation_rule, ReplayBuffer
-from lwd_learner.sampler import AdaptiveSampler, draw_uniform
-from lwd_learner.schedule import n_steps
+from lwd_learner.sampler import AdaptiveSampler
 from lwd_learner.state_io import load_state, save_state, StateError
 from lwd_learner.status import compare_corrections, Status
 
@@ -66,7 +65,7 @@ class OnlineLearner:
             work_dir / 'replay' if config.replay.on_disk else None,
             imitation_rule(agent.config.imitation))
         self.sampler = AdaptiveSampler(config.sampler, seed)
-        self._imitation_rng = np.random.default_rng([seed, 1])
+        self.batches = Batches(self.buffer, self.sampler, config, agent.config, seed)
         self._limits = Limits(config.learning.max_value_loss, config.learning.max_q)
         self._offline = Budget(
             max(config.learning.offline_steps, 1), config.learning.offline_seconds, clock)
@@ -80,7 +79,6 @@ class OnlineLearner:
         self._compared_step = 1 - COMPARE_EVERY  # first after one step
         self.trouble = ''  # why the newest checkpoint or state is not on disk
         self.root = publisher.parent or ''  # the checkpoint learning began with
-        self._cursor: tuple[int, str] | None = None  # of the replay that a resumed state learned on
         self._log = MetricsLog(work_dir, config.learning.tensorboard)
         work_dir.mkdir(parents=True, exist_ok=True)
 
@@ -89,11 +87,7 @@ class OnlineLearner:
     def add(self, episode: EpisodeArrays) -> None:
         """Take one episode into replay."""
         self.buffer.add(episode)
-        if self._cursor is not None and self.buffer.cursor[0] == self._cursor[0]:
-            if self.buffer.cursor != tuple(self._cursor):
-                LOGGER.warning('replay holds other episodes than when the state was saved: '
-                               'learning goes on, but not as it would have')
-            self._cursor = None
+        self.batches.compare()
 
     # -- learning
 
@@ -177,7 +171,10 @@ class OnlineLearner:
         try:
             ref = self.publisher.publish(
                 self.agent.acting_policy(), self.step_count, self.meter.means(),
-                f'lwd_{self.agent.phase}')
+                self.kind)
+        except Diverged as error:
+            self._fault(error)
+            return None
         except (OSError, StoreError) as error:  # a full disk must not end learning
             self.trouble = f'cannot publish step {self.step_count}: {error}'
             self._retry_at = self._clock() + RETRY_SECONDS
@@ -187,6 +184,11 @@ class OnlineLearner:
         self.published += 1
         self._published_step = self.step_count
         return ref
+
+    @property
+    def kind(self) -> str:
+        """Return what a checkpoint is called: the algorithm and its phase."""
+        return f'{self.agent.config.algorithm}_{self.agent.phase}'
 
     def status(self) -> Status:
         """Return what the robots' people want to know."""
@@ -219,16 +221,15 @@ class OnlineLearner:
         if self.phase == FAULT or self.step_count == 0:
             return
         save_state(self.work_dir / STATE_FILE, {
-            'agent': self.agent.state_dict(), 'sampler': self.sampler.state_dict(),
+            'agent': self.agent.state_dict(), 'batches': self.batches.state_dict(),
             'policy': self.agent.acting_policy().config(),
             'normalization': self.agent.acting_policy().normalization(),
-            'imitation_rng': self._imitation_rng.bit_generator.state,
             'torch_rng': torch.get_rng_state(), 'step': self.step_count,
             'offline_done': self._offline.done, 'online_updates': self._online_updates,
             'online_seconds': 0.0 if self._online_since is None
             else self._clock() - self._online_since,
             'published': self.published, 'published_step': self._published_step,
-            'buffer': self.buffer.cursor, 'parent': self.publisher.parent, 'root': self.root,
+            'parent': self.publisher.parent, 'root': self.root,
             'kept': [asdict(ref) for ref in self.publisher.published],
         })
         self._saved_at = self._clock()
@@ -244,15 +245,13 @@ class OnlineLearner:
         except (KeyError, RuntimeError, ValueError) as error:
             raise StateError(f'{path}: does not fit the configuration ({error}): give the file it '
                              'was made with, or remove the state to start over') from error
-        self.sampler.load_state_dict(state['sampler'])
-        self._imitation_rng.bit_generator.state = state['imitation_rng']
+        self.batches.load_state_dict(state['batches'])
         torch.set_rng_state(state['torch_rng'])
         self.step_count, self._offline.done = state['step'], state['offline_done']
         self._online_updates = state['online_updates']
         self.published, self._published_step = state['published'], state['published_step']
         if state['online_seconds']:
             self._online_since = self._clock() - state['online_seconds']
-        self._cursor = state['buffer']
         self.publisher.parent, self.root = state['parent'], state['root']
         self.publisher.published = [CheckpointRef(**fields) for fields in state['kept']]
         return True
@@ -262,6 +261,8 @@ class OnlineLearner:
     def _enter(self, phase: str) -> None:
         if phase != self.phase:
             LOGGER.info('phase %s: %s', phase, self.buffer.episodes)
+            for finding in findings(self.buffer):
+                LOGGER.warning(finding)
         if phase != self.agent.phase:
             self.agent.begin(phase)
         self.phase, self.reason = phase, ''
@@ -280,30 +281,18 @@ class OnlineLearner:
         return False
 
     def _draw(self) -> tuple[dict[str, Any], dict[str, Any] | None]:
-        learning, replay = self.config.learning, self.config.replay
-        agent = self.agent.config
-        imitation = None
-        if learning.imitation_batch and (agent.clones_only or agent.algorithm == 'lwd'):
-            starts = self.buffer.imitation_starts()
-            if starts or agent.clones_only:
-                chosen = draw_uniform(starts, learning.imitation_batch, self._imitation_rng)
-                imitation = self.buffer.gather(chosen)
-        if agent.clones_only and imitation is not None:
-            return imitation, imitation
-        online = self.phase == ONLINE
-        drawn = self.sampler.draw(self.buffer, learning.batch, online)
-        batch = self.buffer.gather(drawn, n_steps(self.buffer, drawn, replay, online))
-        if agent.algorithm == 'recap':
-            batch |= look_ahead(self.buffer, drawn, agent.recap.look_ahead)
-        return batch, imitation
+        return self.batches.draw(self.phase == ONLINE)
 
     def _check(self, metrics: dict[str, Any]) -> None:
         try:
             self._limits.check(self.step_count, metrics)
         except Diverged as error:
-            self.phase, self.reason = FAULT, str(error)
-            LOGGER.error('learning stopped, nothing more is published: %s', error)
+            self._fault(error)
             raise
+
+    def _fault(self, error: Diverged) -> None:
+        self.phase, self.reason = FAULT, str(error)
+        LOGGER.error('learning stopped, nothing more is published: %s', error)
 
     def _write_metrics(self) -> None:
         buffer = self.buffer

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 import logging
 import math
-import shutil
 from typing import Any, Protocol
+
+import torch
 
 from lwd_core.checkpoint import (
     CheckpointContents,
@@ -15,6 +16,7 @@ from lwd_core.checkpoint import (
     CheckpointRef,
     list_checkpoints,
     load_checkpoint,
+    MANIFEST,
     read_channel,
     save_checkpoint,
     set_channel,
@@ -22,7 +24,8 @@ from lwd_core.checkpoint import (
 from lwd_core.flow.bundle import pack, unpack
 from lwd_core.flow.trunk import KeypointTrunk
 from lwd_core.robot import RobotSpec
-from lwd_core.store import Store
+from lwd_core.store import Store, StoreError
+from lwd_learner.budget import Diverged
 
 LOGGER = logging.getLogger(__name__)
 CHANNELS = ('stable', 'candidate')
@@ -61,6 +64,7 @@ class Publisher:
     ) -> CheckpointRef:
         """Save the policy, let the channel mean it, and remove what is too old."""
         config, tensors = pack(policy, self.trunk)
+        require_finite(tensors)
         contents = CheckpointContents(
             config=config, tensors=tensors,
             normalization=policy.normalization(), step=step, parent=self.parent,
@@ -88,11 +92,17 @@ class Publisher:
             if ref.uri in current:
                 continue
             try:
-                folder = self.store.local(ref.uri)
-                (folder / 'manifest.json').unlink(missing_ok=True)
-                shutil.rmtree(folder)
-            except OSError as error:
+                self.store.delete_dir(ref.uri, MANIFEST)
+            except (OSError, StoreError) as error:
                 LOGGER.warning('cannot remove old checkpoint %s: %s', ref.uri, error)
+
+
+def require_finite(tensors: Mapping[str, Any]) -> None:
+    """Raise Diverged naming the first weight that is not finite: no robot may ever load it."""
+    for name, value in tensors.items():
+        weights = torch.as_tensor(value)
+        if not bool(torch.isfinite(weights).all()):
+            raise Diverged(f'weights {name} are not finite: not published')
 
 
 def load_policy(

@@ -69,6 +69,8 @@ class ReplayBuffer:
         self.episodes = [0, 0]
         self.successes: dict[tuple[int, int], int] = {}  # episodes by (task, origin)
         self._spent: dict[int, tuple[int, int]] = {}  # successes and their ticks, by task
+        self._counts: dict[tuple[int, int], int] = {}  # episodes by (task, origin)
+        self._robot = ''  # digest of the specification the first episode was recorded with
         self._order = hashlib.sha256()
 
     def __len__(self) -> int:
@@ -96,6 +98,7 @@ class ReplayBuffer:
         if not self._columns:
             self._create(episode)
         self._check(episode)
+        self._robot = self._robot or episode.robot_digest
         base = len(self)
         ticks = annotate(episode.gaps, terminal=episode.terminal, success=episode.success)
         length, number = len(episode), len(self._ids)
@@ -130,6 +133,7 @@ class ReplayBuffer:
         self._recorded_ns.append(episode.recorded_ns)
         self.transitions[origin] += len(starts)
         self.episodes[origin] += 1
+        self._counts[task, origin] = self._counts.get((task, origin), 0) + 1
         if episode.success:
             self.successes[task, origin] = self.successes.get((task, origin), 0) + 1
             count, ticks_spent = self._spent.get(task, (0, 0))
@@ -170,6 +174,10 @@ class ReplayBuffer:
         """Return the mean length of a task's successes in chunks; NaN without one."""
         count, ticks = self._spent.get(task, (0, 0))
         return ticks / count / self.horizon if count else float('nan')
+
+    def episodes_of(self, task: int) -> tuple[int, int]:
+        """Return the numbers of offline and online episodes of a task."""
+        return self._counts.get((task, 0), 0), self._counts.get((task, 1), 0)
 
     def episode_ends(self, ticks: Ints) -> Ints:
         """Return the last tick [B] of the episodes that `ticks` [B] are of."""
@@ -278,6 +286,12 @@ class ReplayBuffer:
             raise EpisodeArraysError(
                 f'episode {episode.episode_id}: inputs {sorted(episode.inputs)}, the buffer '
                 f'holds {list(self._inputs)}: was it recorded in another observation mode?'
+            )
+        if self._robot and episode.robot_digest and episode.robot_digest != self._robot:
+            raise EpisodeArraysError(
+                f'episode {episode.episode_id}: recorded with robot specification '
+                f'{episode.robot_digest[:12]}, the buffer holds {self._robot[:12]}: learn from '
+                'each robot apart'
             )
         pairs = {'action': episode.actions, 'instruction': episode.instruction[None]}
         pairs |= {f'inputs.{name}': array for name, array in episode.inputs.items()}

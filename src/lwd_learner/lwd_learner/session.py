@@ -31,6 +31,7 @@ LOGGER = logging.getLogger(__name__)
 STATUS_SECONDS = 1.0
 RECONSIDER_SECONDS = 30.0  # between looks at refused episodes, which may have been labelled since
 CLONING = 'cloning'
+LEARNED = ('_offline', '_online')  # how the kinds of checkpoints end that a learner published
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ class LearnerSession:
         if ref is None or ref.digest == root:
             return False
         kind = load_checkpoint(store, ref).kind
-        if kind.startswith('lwd_'):
+        if kind.endswith(LEARNED):
             return False
         LOGGER.warning("channel '%s' now means %s (%s): starts over from it, the old state is "
                        'kept aside', channel, ref.digest[:12], kind)

@@ -45,6 +45,13 @@ def test_values_beyond_the_support_are_clipped_to_it(q, edge):
     assert float(p @ divl.support(CONFIG, p)) == pytest.approx(edge)
 
 
+def test_a_q_that_is_not_a_number_is_not_a_label():
+    p = divl.project(tensor([0.5, float('nan')]), CONFIG)
+    assert bool(torch.isfinite(p[0]).all()) and bool(torch.isnan(p[1]).any())
+    loss = divl.value_loss(torch.zeros(2, 201), tensor([0.5, float('nan')]), CONFIG)
+    assert bool(torch.isnan(loss))
+
+
 def test_adaptive_tau_of_the_two_point_law():
     assert float(divl.normalized_entropy(TWO)) == pytest.approx(0.15119, abs=1e-5)
     assert float(divl.adaptive_tau(TWO, 0.6, CONFIG)) == pytest.approx(0.55464, abs=1e-5)

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from lwd_learner import arrays
+from lwd_learner.algorithms.divl import DivlConfig
 from lwd_learner.arrays import DatasetError, ValueMapping
 from lwd_learner.arrays.replay import ArrayReplay, policy_inputs
-from lwd_learner.arrays.train import normalizer
+from lwd_learner.arrays.train import check_range, normalizer
 
 TINY = {
     'policy': {'horizon': 1, 'hidden': 32, 'layers': 2},
@@ -202,3 +203,30 @@ def test_a_good_file_is_read_whole(tmp_path: Path):
     np.savez(tmp_path / 'a.npz', **bandit(20), infos=np.zeros(3))
     data = arrays.load_npz(tmp_path / 'a.npz')
     assert len(data) == 20 and len(data.ends) == 20 and data.terminals.dtype == bool
+
+
+@pytest.mark.parametrize('algorithm', ['dagger', 'filtered_bc', 'recap'])
+def test_algorithms_that_need_outcomes_are_refused_for_arrays(algorithm):
+    config = arrays.default_config({'agent': {'algorithm': algorithm}})
+    with pytest.raises(DatasetError, match=f"'{algorithm}' asks for outcomes"):
+        arrays.train(arrays.from_arrays(bandit(20)), config)
+
+
+def test_returns_beyond_the_support_are_logged_and_refused_where_all_are(caplog):
+    data = arrays.from_arrays(bandit(20))  # returns 70 and 130
+    check_range(data, ValueMapping(60.0, 140.0), 0.99, DivlConfig())
+    assert not caplog.records
+    check_range(data, ValueMapping(60.0, 100.0), 0.99, DivlConfig())
+    assert '50.0 % of the rows have returns outside [56, 104]' in caplog.text
+    with pytest.raises(DatasetError, match='every return lies outside'):
+        check_range(data, ValueMapping(0.0, 1.0), 0.99, DivlConfig())
+
+
+def test_iql_learns_from_arrays_too():
+    torch.set_num_threads(1)
+    config = arrays.default_config({
+        **TINY, 'sft': {'steps': 20}, 'learning': {'offline_steps': 20, 'batch': 64},
+        'agent': {'algorithm': 'iql', 'critic': {'hidden': 16, 'layers': 1, 'chunk': 'flat'}}})
+    trained = arrays.train(arrays.from_arrays(bandit()), config)
+    assert np.isfinite(trained.metrics['value_loss'])
+    assert trained.policy.act(np.zeros(2)).shape == (1, 1)

@@ -15,6 +15,9 @@ def evaluate(
     store: Annotated[str, typer.Option(
         help='Store folder (default: LWD_STORE or ./data/store).')] = '',
     tasks: Annotated[str, typer.Option(help='Tasks, comma separated (default: all).')] = '',
+    suite: Annotated[bool, typer.Option(
+        '--suite', help='All tasks of the suite (config/tasks/suite.yaml), with scores by '
+        'sub-step for the long ones.')] = False,
     episodes: Annotated[int, typer.Option(min=1, help='Starts of each task.')] = 20,
     first: Annotated[int, typer.Option(
         min=0, help='Number of the first held-out start: other starts for another look.')] = 0,
@@ -35,7 +38,7 @@ def evaluate(
     with progress_bar('evaluate', sys.stderr.isatty()) as bar:
         result = roll_out(checkpoint, store or default_store(),
                           [name.strip() for name in tasks.split(',') if name.strip()], episodes,
-                          first, threads, bar)
+                          first, threads, bar, suite=suite)
     print(f"{result['digest'][:12]}  {result['kind']}, learner step {result['step']}, "
           f"{result['observation']} observation, held-out starts {first} to {first + episodes - 1}")
     _table(result)
@@ -52,12 +55,15 @@ def _table(result: dict[str, Any]) -> None:
 
     table = Table(box=None, header_style='bold', pad_edge=False)
     table.add_column('task')
-    for column in ('success', '95 % interval', 'episodes', 'mean s'):
+    scored = any(abs(row['score'] - row['mean']) > 1e-3 for row in result['tasks'].values())
+    for column in ('success', '95 % interval', *(('score',) if scored else ()), 'episodes',
+                   'mean s'):
         table.add_column(column, justify='right', no_wrap=True)
     rows = dict(result['tasks'])
     if len(rows) > 1:
         rows['all'] = result['all']
     for name, row in rows.items():
         table.add_row(name, f"{row['mean']:.2f}", f"{row['low']:.2f} - {row['high']:.2f}",
-                      str(row['n']), f"{row['seconds']:.1f}")
+                      *((f"{row['score']:.2f}",) if scored else ()), str(row['n']),
+                      f"{row['seconds']:.1f}")
     Console().print(table)

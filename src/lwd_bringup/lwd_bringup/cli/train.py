@@ -2,7 +2,7 @@
 """`lwd train`: learn without robots."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -87,6 +87,87 @@ def offline(
     print(f'{ref.digest[:12]}  offline step {ref.step}, began with {began[:12]}; critic in '
           f'{work_dir / "offline"}')
     print(f'next: lwd evaluate {ref.digest[:12]} --store {data}')
+
+
+@app.command()
+def online(
+    store: Annotated[Path | None, typer.Option(
+        help='Store that robots record into (default: LWD_STORE or ./data/store).')] = None,
+    out: Annotated[Path | None, typer.Option(
+        help="The learner's folder: index, replay, metrics, resume state (default: `learner` "
+        'beside the store).')] = None,
+    config: Annotated[Path | None, typer.Option(
+        help='Learner YAML, as config/learner/default.yaml.')] = None,
+    steps: Annotated[int, typer.Option(min=0, help='Updates of this run. 0: no bound.')] = 0,
+    seconds: Annotated[float, typer.Option(min=0.0, help='Time of this run. 0: no bound.')] = 0.0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    threads: Annotated[int, typer.Option(min=1, help='Threads of PyTorch.')] = 1,
+    initial: Annotated[str, typer.Option(
+        help='Digest to begin with (default: what the configured channel means).')] = '',
+    bootstrap: Annotated[int, typer.Option(
+        min=0, help='Without a checkpoint: clone so many demonstrations first. 0: wait for one.'
+        )] = 0,
+    observation: Annotated[str, typer.Option(
+        help='What the policy sees [state | pixels].')] = 'state',
+    robot_file: Annotated[str, typer.Option(help='Robot YAML (default: sim.yaml).')] = '',
+    tasks_file: Annotated[str, typer.Option(help='Task YAML (default: sim.yaml).')] = '',
+) -> None:
+    """
+    Learn while robots work: takes in every episode of the store, trains, publishes checkpoints.
+
+    The same as the learner node, without ROS. Ctrl-C publishes, saves and ends; the next run goes
+    on where it was.
+    """
+    import logging
+    import signal
+    import sys
+    import threading
+
+    if observation not in ('state', 'pixels'):
+        raise ValueError(f"--observation: is '{observation}', must be state or pixels")
+    from lwd_bringup import online as learning
+    from lwd_bringup.offline import Options
+    from lwd_bringup.paths import default_store
+    from lwd_learner.online import FAULT
+
+    logging.basicConfig(level=logging.INFO, format='%(levelname)s: %(message)s')
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    folder = store or Path(default_store())
+    options = Options(config, steps, seconds, seed, threads)
+    tell = _Ticker(sys.stderr.isatty())
+    status = learning.train_online(
+        folder, out or folder.resolve().parent / 'learner', options,
+        learning.Deployment(observation, robot_file, tasks_file, initial, bootstrap), tell,
+        stop.is_set)
+    print(f'{status.phase} at step {status.step}, {sum(status.episodes)} episodes, '
+          f'{status.checkpoints_published} checkpoints, newest {status.checkpoint[:12] or "none"}'
+          + (f': {status.reason}' if status.reason else ''))
+    if status.phase == FAULT:
+        raise typer.Exit(1)
+
+
+class _Ticker:
+    """One line about the learner, rewritten on a terminal, else once in ten seconds."""
+
+    def __init__(self, terminal: bool) -> None:
+        self._terminal, self._at = terminal, 0.0
+
+    def __call__(self, status: Any, rejected: int) -> None:
+        import sys
+        import time
+
+        if time.monotonic() - self._at < (0.5 if self._terminal else 10.0):
+            return
+        self._at = time.monotonic()
+        line = (f'{status.phase} step {status.step}  {status.updates_per_second:.1f} updates/s, '
+                f'data wait {status.data_wait_share:.0%}  episodes {status.episodes[0]} + '
+                f'{status.episodes[1]}, {rejected} refused  Q success '
+                f'{status.metric("q_success"):.2f} failure {status.metric("q_failure"):.2f}  '
+                f'{status.reason}')
+        print(f'\r\x1b[K{line[:150]}' if self._terminal else line,
+              end='' if self._terminal else '\n', file=sys.stderr, flush=True)
 
 
 def _npz(path: Path, out: Path, options: object, horizon: int, gamma: float,

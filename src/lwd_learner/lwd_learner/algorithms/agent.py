@@ -15,7 +15,7 @@ from lwd_learner.algorithms import iql
 from lwd_learner.algorithms.bc import bc_loss, policy_inputs, randn_like
 from lwd_learner.algorithms.config import AgentConfig
 from lwd_learner.algorithms.critics import ema_update
-from lwd_learner.algorithms.optim import adam, step
+from lwd_learner.algorithms.optim import adam, descend, step
 from lwd_learner.algorithms.qam import qam_loss
 from lwd_learner.algorithms.recap import conditioned, drop_signs, RecapCritic
 from lwd_learner.algorithms.td import PHASES, TdCritic
@@ -162,16 +162,27 @@ class Agent:
         rows = rows[:c.actor_batch or len(rows)]
         inputs = {name: x[rows] for name, x in policy_inputs(batch).items()}
         noise = randn_like(batch['action'][rows], self.generator)
+        shares: list[dict[str, float]] = []
+        self._policy_optimizer.zero_grad()
+        for part in torch.arange(len(rows)).split(c.actor_micro or len(rows)):
+            loss, logged = self._matching({name: x[part] for name, x in inputs.items()},
+                                          noise[part])
+            (loss * (len(part) / len(rows))).backward()
+            shares.append({'qam_loss': float(loss.detach()),
+                           **{name: float(x) for name, x in logged.items()}})
+        norm = descend(self._policy_optimizer, c.qam.gradient_clip)
+        return {'qam_gradient': norm,
+                **{name: sum(share[name] for share in shares) / len(shares) for name in shares[0]}}
+
+    def _matching(self, inputs: Batch, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return QAM's loss at these states; the graph of all flow steps lives until its use."""
         with torch.no_grad():  # encoded once; every flow step reuses it
             anchor = self.reference.encode(inputs)
         prefix = self.policy.encode(inputs)
-        loss, logged = qam_loss(
+        return qam_loss(
             lambda x, w: self.policy.velocity(_tile(prefix, x), x, w),
             lambda x, w: self.reference.velocity(_tile(anchor, x), x, w),
-            self._td.gradient_target(inputs), noise, c.qam, self.generator)
-        norm = step(self._policy_optimizer, loss, c.qam.gradient_clip)
-        return {'qam_loss': float(loss.detach()), 'qam_gradient': norm,
-                **{name: float(x) for name, x in logged.items()}}
+            self._td.gradient_target(inputs), noise, self.config.qam, self.generator)
 
     def _follow(self) -> None:
         # a short memory at first, so that the EMA does not carry the initial weights along

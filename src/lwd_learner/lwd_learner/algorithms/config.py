@@ -39,6 +39,7 @@ class AgentConfig:
     tilt_layers: int = 2
     actor_every: int = 1  # critic steps for one QAM step
     actor_batch: int = 0  # states in a QAM step; 0: the whole batch
+    actor_micro: int = 0  # states at a time in it: memory grows with them; 0: all
     actor_start: int = 0  # critic steps before the first QAM step
     acting_ema: float = 0.0  # 0: act with the newest weights; else their EMA at this rate
     critic: CriticConfig = field(default_factory=CriticConfig)
@@ -54,8 +55,10 @@ class AgentConfig:
                             ('selection', dagger.SELECTIONS)):
             if getattr(self, name) not in known:
                 raise ValueError(f'agent: {name} = {getattr(self, name)!r} is not one of {known}')
-        if self.actor_every < 1 or self.actor_batch < 0 or not 0 <= self.acting_ema <= 1:
-            raise ValueError('agent: actor_every >= 1, actor_batch >= 0, acting_ema in [0, 1]')
+        if (self.actor_every < 1 or min(self.actor_batch, self.actor_micro) < 0
+                or not 0 <= self.acting_ema <= 1):
+            raise ValueError('agent: actor_every >= 1, actor_batch and actor_micro >= 0, '
+                             'acting_ema in [0, 1]')
 
     @property
     def clones_only(self) -> bool:

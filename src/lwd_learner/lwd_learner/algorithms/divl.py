@@ -52,10 +52,13 @@ def support(config: DivlConfig, like: Tensor) -> Tensor:
 
 
 def project(q: Tensor, config: DivlConfig) -> Tensor:
-    """Spread scalars `q` [B] over their two neighbouring atoms: probabilities [B, K]."""
+    """Spread scalars `q` [B] over their two neighbouring atoms: probabilities [B, K].
+
+    A q that is NaN gives a row with NaN, so that the loss says it.
+    """
     position = (q.double().clamp(config.low, config.high) - config.low) / config.spacing
     position = position.clamp(0, config.atoms - 1)
-    lower = position.floor().clamp(max=config.atoms - 2).long()
+    lower = position.nan_to_num().floor().clamp(max=config.atoms - 2).long()
     upper_mass = position - lower
     label = q.new_zeros(q.shape[0], config.atoms)
     label.scatter_(1, lower[:, None], (1 - upper_mass)[:, None].to(q.dtype))

@@ -15,12 +15,18 @@ def adam(parameters: Iterable[nn.Parameter], rate: float, decay: float = 0.0) ->
 
 
 def step(optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> float:
-    """Step down the gradient of `loss`, clipped to the global norm `clip`; return the norm before.
-
-    A norm that is not finite leaves the weights as they are, and the caller's limits stop the run.
-    """
+    """Step down the gradient of `loss`; as `descend`."""
     optimizer.zero_grad()
     loss.backward()
+    return descend(optimizer, clip)
+
+
+def descend(optimizer: torch.optim.Optimizer, clip: float) -> float:
+    """Step down the gradients that are there, clipped to the global norm `clip`.
+
+    Return the norm before. One that is not finite leaves the weights as they are, and the caller's
+    limits stop the run.
+    """
     norm = nn.utils.clip_grad_norm_(
         [p for group in optimizer.param_groups for p in group['params']], clip)
     value = float(norm)

@@ -65,24 +65,34 @@ def variance(w: Tensor | float, h: float) -> Tensor | float:
     return 2 * (1 - w + h) / (w + h)
 
 
-@torch.no_grad()
 def rollout(path: Field, reference: Field, noise: Tensor, steps: int,
             generator: torch.Generator | None = None) -> Paths:
     """Roll the memoryless SDE of `path` from `noise` [B, ...].
 
     The last step is an Euler step of the reference's ODE: sigma vanishes at w = 1.
     """
-    h, x = 1.0 / steps, noise
-    states = [x]
-    for i in range(steps):
-        w = i * h
-        time = x.new_full((x.shape[0],), w)
-        if i < steps - 1:
-            x = sde_step(x, path(x, time), w, h, generator)
-        else:
-            x = x + h * reference(x, time)
+    with torch.no_grad():
+        return _roll(path, reference, noise, steps, generator)[0]
+
+
+def _roll(path: Field, reference: Field, noise: Tensor, steps: int,
+          generator: torch.Generator | None) -> tuple[Paths, list[Tensor], Tensor]:
+    """Return the paths, the fields of `path` at the first N - 1 states, and f_ref at the last one.
+
+    Every state is detached: a field's graph reaches its own evaluation only, so that what was
+    computed on the way is what the loss needs.
+    """
+    h, x = 1.0 / steps, noise.detach()
+    states, fields = [x], []
+    for i in range(steps - 1):
+        velocity = path(x, x.new_full((x.shape[0],), i * h))
+        fields.append(velocity)
+        x = sde_step(x, velocity.detach(), i * h, h, generator)
         states.append(x)
-    return Paths(torch.stack(states), h)
+    with torch.no_grad():
+        last = reference(x, x.new_full((x.shape[0],), 1 - h))
+    states.append(x + h * last)
+    return Paths(torch.stack(states), h), fields, last
 
 
 def sde_step(x: Tensor, velocity: Tensor, w: float, h: float,
@@ -163,12 +173,17 @@ def matching_errors(policy: Field, reference: Field, paths: Paths, g: Tensor) ->
 
     All steps go through the networks in one batch; gradients reach `policy` only.
     """
-    steps, batch = g.shape[:2]
-    x = paths.x[:steps].detach().flatten(0, 1)
-    w = (torch.arange(steps, dtype=g.dtype, device=g.device) * paths.h).repeat_interleave(batch)
+    x, w = _grid_batch(paths, len(g))
     with torch.no_grad():
         anchor = reference(x, w)
     return squared(residuals(policy(x, w).view(g.shape), anchor.view(g.shape), g, paths.h))
+
+
+def _grid_batch(paths: Paths, steps: int) -> tuple[Tensor, Tensor]:
+    """Return the first `steps` states [steps * B, ...] as one batch, and their times."""
+    x = paths.x[:steps].detach()
+    w = torch.arange(steps, dtype=x.dtype, device=x.device) * paths.h
+    return x.flatten(0, 1), w.repeat_interleave(x.shape[1])
 
 
 def robust_mean(errors: Tensor, config: QamConfig) -> Tensor:
@@ -188,17 +203,39 @@ def qam_loss(policy: Field, reference: Field, q: Callable[[Tensor], Tensor], noi
     [B, H, d] to values [B].
     """
     policy, reference = (_cast(field, config, noise) for field in (policy, reference))
-    path = policy if config.path_source == 'policy' else reference
-    paths = rollout(path, reference, noise, config.steps, generator)
+    paths, velocity, anchor = _paths(policy, reference, noise, config, generator)
     terminal = terminal_adjoint(q, paths.x[-1], config)
     g = drop_padding(lean_adjoint(reference, paths, terminal), config)
     # summed over dimensions as in the paper; scaled by their number so that the step size and
     # the clip mean the same for any chunk
-    errors = matching_errors(policy, reference, paths, g) / noise[0].numel()
+    residual = drop_padding(residuals(velocity, anchor, g, paths.h), config)
+    errors = squared(residual) / noise[0].numel()
     metrics = {'adjoint_median': terminal.flatten(1).norm(dim=1).median(),
                'adjoint_max': g.flatten(2).norm(dim=2).max(),
                'qam_error_median': errors.detach().median()}
     return robust_mean(errors, config), metrics
+
+
+def _paths(policy: Field, reference: Field, noise: Tensor, config: QamConfig,
+           generator: torch.Generator | None) -> tuple[Paths, Tensor, Tensor]:
+    """Roll out; return paths, f [N, B, ...] with its graph and f_ref [N, B, ...] at its states.
+
+    What rolling evaluated is not evaluated again: the policy's fields if the paths are its own,
+    the reference's if they are the reference's.
+    """
+    steps, h = config.steps, 1.0 / config.steps
+    shape = (steps, *noise.shape)
+    if config.path_source == 'policy':
+        paths, fields, last = _roll(policy, reference, noise, steps, generator)
+        x = paths.x[steps - 1]
+        fields.append(policy(x, x.new_full((x.shape[0],), 1 - h)))
+        with torch.no_grad():
+            before = reference(*_grid_batch(paths, steps - 1))
+        anchor = torch.cat((before.view(steps - 1, *noise.shape), last[None]))
+        return paths, torch.stack(fields), anchor
+    with torch.no_grad():
+        paths, fields, last = _roll(reference, reference, noise, steps, generator)
+    return paths, policy(*_grid_batch(paths, steps)).view(shape), torch.stack([*fields, last])
 
 
 def _cast(field: Field, config: QamConfig, like: Tensor) -> Field:

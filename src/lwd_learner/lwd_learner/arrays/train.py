@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 import json
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ import torch
 from lwd_core.flow import make_policy
 from lwd_core.normalization import Normalizer
 from lwd_learner.algorithms.agent import Agent
+from lwd_learner.algorithms.config import AgentConfig
+from lwd_learner.algorithms.divl import DivlConfig
 from lwd_learner.arrays.dataset import Dataset, DatasetError
-from lwd_learner.arrays.mapping import ValueMapping
+from lwd_learner.arrays.mapping import returns_to_go, ValueMapping
 from lwd_learner.arrays.policy import ArrayPolicy
 from lwd_learner.arrays.replay import ArrayReplay
 from lwd_learner.budget import Budget, Limits, Report
@@ -27,6 +30,8 @@ from lwd_learner.online import STATE_FILE
 from lwd_learner.state_io import save_state
 
 REPORT_EVERY = 20  # updates
+LOGGER = logging.getLogger(__name__)
+ALGORITHMS = ('lwd', 'iql', 'bc')  # what rewards suffice for
 
 # The robots' defaults where they fit; what differs is what differs in such data.
 DEFAULTS: dict[str, Any] = {
@@ -84,18 +89,38 @@ def train(
     `offline_seconds`. Deterministic for a seed unless a time budget ends it. Raises Diverged.
     """
     config = config or default_config()
+    settings = AgentConfig.from_dict(config.agent)
+    if settings.algorithm not in ALGORITHMS:
+        raise DatasetError(f"agent: algorithm '{settings.algorithm}' asks for outcomes of "
+                           f'episodes, which arrays do not have: take one of {ALGORITHMS}')
     gamma = config.replay.gamma
     mapping = mapping or ValueMapping.from_data(data, gamma)
+    check_range(data, mapping, gamma, settings.divl)
     replay = ArrayReplay(data, mapping, config.horizon, gamma)
     torch.manual_seed(seed)
     agent = make_agent(config, _fresh_policy(config, data), seed)
     rng = np.random.default_rng(seed)
     metrics = _clone(agent, replay, config, rng, report)
     steps = 0
-    if agent.config.algorithm != 'bc':
+    if not agent.config.clones_only:
         found, steps = _improve(agent, replay, config, rng, report)
         metrics |= found
     return Trained(ArrayPolicy(agent.acting_policy(), mapping), agent, metrics, steps)
+
+
+def check_range(data: Dataset, mapping: ValueMapping, gamma: float, law: DivlConfig) -> None:
+    """Log the share of rows whose return the value's support clips; refuse where it is all."""
+    values = mapping.value(returns_to_go(data, gamma))
+    beyond = float(((values < law.low) | (values > law.high)).mean())
+    low, high = mapping.returns(np.array([law.low, law.high]))
+    if beyond == 1.0:
+        raise DatasetError(f'every return lies outside [{low:g}, {high:g}], the support of the '
+                           f'value for returns {mapping.low:g} to {mapping.high:g}: state the '
+                           'range of the data, or leave it out')
+    if beyond > 0:
+        LOGGER.warning('%.1f %% of the rows have returns outside [%g, %g], the support of the '
+                       'value: clipped to it, differences beyond are not seen', 100 * beyond, low,
+                       high)
 
 
 def normalizer(x: np.ndarray) -> Normalizer:
