@@ -63,7 +63,7 @@ class ActingPolicy:
     @property
     def continues(self) -> tuple[str, ...]:
         """The kinds of continuation this policy offers."""
-        return (GUIDED, TRAINED) if self.policy.max_delay else (GUIDED,)
+        return (GUIDED, TRAINED) if getattr(self.policy, 'max_delay', 0) else (GUIDED,)
 
     def act(self, observation: Observation, seed: int,
             continuation: Continuation | None = None) -> npt.NDArray[np.float32]:

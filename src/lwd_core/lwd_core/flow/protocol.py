@@ -42,3 +42,15 @@ class FlowPolicy(Protocol):
 
     def normalization(self) -> dict[str, Any]:
         """Return the normalisers as JSON data, by input name."""
+
+
+class ContinuingPolicy(FlowPolicy, Protocol):
+    """A flow policy that can be trained to continue the rows of a running chunk."""
+
+    max_delay: int  # the most rows it was trained to continue; 0: none
+
+    def continuing(self, prefix: Tensor, given: Tensor) -> Tensor:
+        """Return the prefix that also says which rows of x are given: [B, H], 0 or 1.
+
+        Raises ValueError where `max_delay` is 0.
+        """

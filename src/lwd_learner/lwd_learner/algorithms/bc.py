@@ -8,11 +8,13 @@ x_1 - x_0.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from lwd_core.flow import Batch, FlowPolicy
+from lwd_core.flow.protocol import ContinuingPolicy
 
 LOSSES = ('velocity', 'action')
 TIMES = ('uniform', 'beta')
@@ -71,17 +73,35 @@ def sample_times(count: int, kind: str, generator: torch.Generator | None = None
 
 
 def flow_loss(policy: FlowPolicy, prefix: Tensor, action: Tensor, mask: Tensor, noise: Tensor,
-              time: Tensor) -> Tensor:
+              time: Tensor, given: Tensor | None = None) -> Tensor:
     """Return the per-sample flow-matching error [B], averaged over valid steps and dimensions.
 
     `action` [B, H, d] in robot units, `mask` [B, H] (1 = learn this step), `noise` [B, H, d],
     `time` [B]. Steps outside the mask hold the last valid action, so nothing leaks from them.
+    Steps in `given` [B, H] are clean whatever the time, and are not learned.
     """
     target = policy.normalize_action(hold_masked(action, mask))
     x = (1 - time[:, None, None]) * noise + time[:, None, None] * target
+    if given is not None:
+        x = torch.where(given[..., None] > 0, target, x)
+        mask = mask * (1 - given)
     error = (policy.velocity(prefix, x, time) - (target - noise)) ** 2
     weight = mask.to(error.dtype)[..., None]
     return (error * weight).sum((1, 2)) / (weight.sum((1, 2)) * error.shape[2]).clamp(min=1)
+
+
+def given_steps(policy: FlowPolicy, chunk: Tensor, generator: torch.Generator | None = None
+                ) -> Tensor | None:
+    """Draw how many steps of each chunk a running one gives, as a mask [B, H], 1 = given.
+
+    Training-time real-time chunking (arXiv 2512.05964), delays uniform in 0 to `max_delay`; None
+    for a policy without it.
+    """
+    longest = int(getattr(policy, 'max_delay', 0))
+    if not longest:
+        return None
+    delays = torch.randint(longest + 1, (len(chunk), 1), generator=generator)
+    return (torch.arange(chunk.shape[1]) < delays).to(chunk)
 
 
 def hold_masked(action: Tensor, mask: Tensor) -> Tensor:
@@ -102,7 +122,10 @@ def bc_loss(policy: FlowPolicy, batch: Batch, config: BcConfig, mask: str = 'imi
     prefix, n = policy.encode(inputs), config.draws
     prefix, chunk, valid = (x.repeat(n, *[1] * (x.ndim - 1)) for x in (prefix, action, steps))
     time = sample_times(len(chunk), config.time, generator).to(action.device)
-    loss = flow_loss(policy, prefix, chunk, valid, randn_like(chunk, generator), time)
+    given = given_steps(policy, chunk, generator)
+    if given is not None:
+        prefix = cast(ContinuingPolicy, policy).continuing(prefix, given)
+    loss = flow_loss(policy, prefix, chunk, valid, randn_like(chunk, generator), time, given)
     if config.loss == 'action':
         loss = loss * (1 - time).clamp(min=0.1) ** 2
     used = (steps.sum(1) > 0).to(loss.dtype)
