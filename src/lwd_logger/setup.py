@@ -17,5 +17,8 @@ setup(
     maintainer_email='maintainers@lwd-robotics.org',
     description='Episode recorder: one rosbag2/MCAP bag per episode, handed to the store.',
     license='Apache-2.0',
-    entry_points={'console_scripts': ['recorder_node = lwd_logger.recorder_node:main']},
+    entry_points={'console_scripts': [
+        'recorder_node = lwd_logger.recorder_node:main',
+        'uploader_node = lwd_logger.uploader_node:main',
+    ]},
 )

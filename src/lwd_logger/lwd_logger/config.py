@@ -72,6 +72,8 @@ class UploaderParams:
                              upper=3600.0)
     retry_max: float = param(300.0, 'longest pause between two tries', unit='s', lower=0.1,
                              upper=86400.0)
+    read_back: bool = param(True, 'have the store give back every bag and compare digests; without '
+                                  'it the checksum that the server made on arrival is trusted')
     keep_days: float = param(7.0, 'how long a confirmed episode stays here too', unit='d',
                              lower=0.0, upper=3650.0)
     keep_gib: float = param(100.0, 'confirmed episodes beyond this are removed, oldest first',

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from lwd_logger.recorder import State, Status
+from lwd_logger.status import State, Status
+from lwd_logger.upload import Progress, UploadState
 
 
 def recorder_status(name: str, status: Status) -> DiagnosticStatus:
@@ -22,4 +23,17 @@ def recorder_status(name: str, status: Status) -> DiagnosticStatus:
     }
     values |= {f'lost of {count.topic}': count.lost for count in status.topics if count.lost}
     return DiagnosticStatus(level=level, name=f'{name.lstrip("/")}: bag', message=text,
+                            values=[KeyValue(key=k, value=str(v)) for k, v in values.items()])
+
+
+def upload_status(name: str, progress: Progress) -> DiagnosticStatus:
+    """Return what waits and what arrived; WARN while it retries, ERROR for what cannot be sent."""
+    level = {UploadState.RETRYING: DiagnosticStatus.WARN,
+             UploadState.FAULT: DiagnosticStatus.ERROR}.get(progress.state, DiagnosticStatus.OK)
+    values = {
+        'waiting': progress.pending_episodes, 'waiting [MB]': f'{progress.pending_bytes / 1e6:.1f}',
+        'uploaded': progress.uploaded_episodes, 'failures': progress.failures,
+    }
+    return DiagnosticStatus(level=level, name=f'{name.lstrip("/")}: upload',
+                            message=progress.reason or progress.state.name,
                             values=[KeyValue(key=k, value=str(v)) for k, v in values.items()])

@@ -8,9 +8,8 @@ opened.json while it is being written, episode.json when it is complete
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 import contextlib
-import fcntl
 import os
 from pathlib import Path
 import shutil
@@ -20,15 +19,11 @@ from lwd_core.episode.meta import EpisodeMeta, META
 from lwd_core.episode.recover import recover
 from lwd_core.episode.writer import PARTIAL
 from lwd_core.store import make_dirs, Store, StoreAwayError, StoreError, write_atomic
+from lwd_logger.lock import Lock, Log, SpoolError
 
+__all__ = ['Log', 'Spool', 'SpoolError']
 OPENED = 'opened.json'
 BROKEN = 'broken'
-Log = Callable[[str, str], None]  # level ('info', 'warning', 'error'), text
-
-
-class SpoolError(RuntimeError):
-    """The spool cannot be used."""
-
 
 class Spool:
     """One recorder's spool; a second recorder of the same robot is refused."""
@@ -38,13 +33,7 @@ class Spool:
         self._store = store
         self._log = log
         make_dirs(path)
-        self._lock = open(path / '.lock', 'w')
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise SpoolError(f'spool {path} is in use by another recorder: two recorders for one '
-                             'robot; stop one, or give it another `spool`') from error
+        self._lock = Lock(path / '.lock', 'recorder')
 
     def close(self) -> None:
         """Let another recorder have the spool."""

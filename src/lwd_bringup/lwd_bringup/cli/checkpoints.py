@@ -14,8 +14,8 @@ CHANNELS = ('stable', 'candidate')
 
 
 def _open(store: str) -> Any:
-    from lwd_core.store import FolderStore
-    return FolderStore(store or default_store(), create=False)
+    from lwd_core.store import open_store
+    return open_store(store or default_store(), create=False)
 
 
 def _find(store: Any, digest: str) -> Any:

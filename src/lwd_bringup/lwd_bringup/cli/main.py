@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lwd`: demo, up, doctor, train, evaluate, value, episodes, checkpoints."""
+"""`lwd`: demo, up, doctor, train, evaluate, value, episodes, bags, checkpoints."""
 
 import sys
 from typing import Annotated
@@ -8,6 +8,7 @@ import typer
 
 from lwd_bringup import __version__
 from lwd_bringup.cli import (
+    bags,
     checkpoints,
     demo,
     doctor,
@@ -34,6 +35,7 @@ app.command()(operate.operate)
 app.add_typer(up.app, name='up')
 app.add_typer(train.app, name='train')
 app.add_typer(episodes.app, name='episodes')
+app.add_typer(bags.app, name='bags')
 app.add_typer(checkpoints.app, name='checkpoints')
 
 

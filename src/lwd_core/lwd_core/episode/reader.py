@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from functools import lru_cache
 import mmap
 from pathlib import Path
 from struct import Struct
@@ -18,6 +19,7 @@ from lwd_core.episode.scan import Channel, RawMessage, Scan, Schema
 from lwd_core.topics import TopicSpec
 
 _STAMP = {True: Struct('<iI'), False: Struct('>iI')}  # by CDR endianness
+_Loader: Any = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 _MAX_BYTES = 1 << 36  # 64 GiB: beyond it is no episode
 
 
@@ -53,9 +55,8 @@ class EpisodeBagReader:
 
     def offered_qos(self) -> dict[str, list[dict[str, Any]]]:
         """Return the publishers' QoS of every topic met so far, as rosbag2 writes it."""
-        return {channel.topic: yaml.safe_load(
-            channel.metadata.get('offered_qos_profiles') or '[]') or []
-            for channel in self._scan.channels.values()}
+        return {channel.topic: _profiles(channel.metadata.get('offered_qos_profiles', ''))
+                for channel in self._scan.channels.values()}
 
     @property
     def topics(self) -> dict[str, str]:
@@ -130,8 +131,14 @@ def stamp_ns(stamp: Any) -> int:
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
+@lru_cache(maxsize=64)
+def _profiles(text: str) -> list[dict[str, Any]]:
+    """Return the QoS profiles that rosbag2 wrote; nearly all topics have the same few texts."""
+    return yaml.load(text, _Loader) or []  # the safe loader, in C
+
+
 def _spec(channel: Channel, type_name: str) -> TopicSpec:
-    profiles = yaml.safe_load(channel.metadata.get('offered_qos_profiles') or '[]')
+    profiles = _profiles(channel.metadata.get('offered_qos_profiles', ''))
     qos = profiles[0] if profiles else {}
     return TopicSpec(
         channel.topic, type_name, int(qos.get('depth', 10)),

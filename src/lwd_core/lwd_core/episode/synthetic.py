@@ -109,9 +109,7 @@ def write_episode(
         started_ns=recipe.start_ns, ended_ns=recipe.start_ns + (recipe.ticks - 1) * period,
         recorded_at=recipe.recorded_at,
         checkpoints=[{'digest': recipe.checkpoint, 'step': 1, 'since_ns': recipe.start_ns}],
-        topics={t.topic: {'type': t.type, 'count': t.messages, 'bytes': t.bytes, 'lost': t.lost}
-                for t in bag.topics.values()},
-        bag={'file': bag.path.name, 'sha256': bag.sha256, 'bytes': bag.bytes})
+        topics={tally.topic: tally.record() for tally in bag.topics.values()}, bag=bag.record())
     meta.write(folder)
     return meta
 

@@ -194,7 +194,11 @@ def qos_record(spec: TopicSpec) -> dict[str, Any]:
     }
 
 
-class _Dumper(yaml.SafeDumper):
+# libyaml where it was built in: an episode's start and end should cost a robot little.
+_SafeDumper: Any = getattr(yaml, 'CSafeDumper', yaml.SafeDumper)
+
+
+class _Dumper(_SafeDumper):  # type: ignore[misc]
     """Writes equal values out twice: not every reader of metadata.yaml knows aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
