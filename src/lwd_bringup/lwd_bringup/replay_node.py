@@ -69,11 +69,11 @@ class ReplayNode(Node):
         self._path = bag_path(Path(params.bag))
         self._robot, clock = recorded_clock(self._path)
         self._by_header = params.timing == 'stamps' or (params.timing == 'auto' and clock == 'sim')
-        self._publishers = self._make_publishers()
-        self._clock = None
+        self._outlets = self._make_publishers()
+        self._time = None
         if self._by_header:
             namespace = params.namespace or self._robot
-            self._clock = self.create_publisher(
+            self._time = self.create_publisher(
                 Clock, f'/{namespace}/clock' if namespace else '/clock', 10)
         self.failed = ''
         self.done = threading.Event()
@@ -114,7 +114,7 @@ class ReplayNode(Node):
                 self.get_logger().info(f'{count} messages of {self._path} published')
                 if not self.params.loop:
                     break
-            for one in self._publishers.values():
+            for one in self._outlets.values():
                 one.wait_for_all_acked(Duration(seconds=2.0))
         except Exception as error:  # said here; a thread's traceback is nobody's error message
             self.failed = f'replay of {self._path} stopped: {error}'
@@ -127,7 +127,7 @@ class ReplayNode(Node):
         if self.params.force:
             return
         ours = {moved(topic, self._robot, self.params.namespace).rsplit('/', 1)[0]
-                for topic in self._publishers}
+                for topic in self._outlets}
         roots = {'/' + name.split('/')[1] for name in ours if name}
         others = [f'{space.rstrip("/")}/{name}' for name, space in
                   self.get_node_names_and_namespaces()
@@ -139,7 +139,7 @@ class ReplayNode(Node):
 
     def _play_once(self) -> int:
         messages = (message for message in open_bag(self._path)
-                    if message.topic in self._publishers)
+                    if message.topic in self._outlets)
         if self._by_header:
             messages = by_header(messages)
         count, began, first, now = 0, time.monotonic(), None, 0
@@ -166,11 +166,11 @@ class ReplayNode(Node):
 
     def _tell(self, now_ns: int) -> None:
         """Publish the time of stamps, where they are what paces."""
-        if self._clock is not None and now_ns:
-            self._clock.publish(Clock(clock=to_stamp(now_ns)))
+        if self._time is not None and now_ns:
+            self._time.publish(Clock(clock=to_stamp(now_ns)))
 
     def _publish(self, message: Recorded) -> int:
-        self._publishers[message.topic].publish(message.data)
+        self._outlets[message.topic].publish(message.data)
         return 1
 
 

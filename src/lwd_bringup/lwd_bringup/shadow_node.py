@@ -73,9 +73,9 @@ class ShadowNode(Node):
         self._chunks: dict[int, Chunk] = {}
         self._status: PolicyStatus | None = None
         self._stopping = False
-        self._publishers = {name: publisher(self, spec)
+        self._outlets = {name: publisher(self, spec)
                             for name, spec in self.recording.topics.items()}
-        self._clock = self.create_publisher(Clock, 'clock', 10)
+        self._time = self.create_publisher(Clock, 'clock', 10)
         subscription(self, topics.POLICY_COMMAND, self._on_command)
         subscription(self, topics.POLICY_CHUNK, self._on_chunk)
         subscription(self, topics.POLICY_STATUS, self._on_status)
@@ -133,8 +133,8 @@ class ShadowNode(Node):
 
         self._wait(loaded, self.params.load_timeout,
                    f'the policy did not load checkpoint {wanted[:12]}')
-        needed = [self._clock, self._publishers[topics.CONTROL_MODE.name],
-                  self._publishers[topics.EPISODE.name], self._publishers[topics.JOINT_STATES.name]]
+        needed = [self._time, self._outlets[topics.CONTROL_MODE.name],
+                  self._outlets[topics.EPISODE.name], self._outlets[topics.JOINT_STATES.name]]
         self._wait(lambda: all(one.get_subscription_count() for one in needed),
                    self.params.load_timeout, 'the policy does not listen')
 
@@ -161,14 +161,14 @@ class ShadowNode(Node):
             self._send(sent)
 
     def _send(self, sent: Sent) -> None:
-        self._publishers[sent.topic].publish(sent.data)
+        self._outlets[sent.topic].publish(sent.data)
 
     def _tick(self, step: Step) -> None:
         for sent in step.before:
             self._send(sent)
         if any(sent.topic == topics.CONTROL_MODE.name for sent in step.before):
             time.sleep(SETTLE_S)  # the mode before the clock of its first tick
-        self._clock.publish(Clock(clock=to_stamp(step.tick_ns)))
+        self._time.publish(Clock(clock=to_stamp(step.tick_ns)))
         if step.mode != POLICY:
             time.sleep(SETTLE_S)
             return
@@ -185,7 +185,8 @@ class ShadowNode(Node):
             commands, chunks = dict(self._commands), dict(self._chunks)
         comparison = compare(recording.executed, recording.chunks, commands, chunks)
         comparison.recomputed = recompute(
-            Path(params.bag), recording.robot, recording.chunks, params.store, params.checkpoint)
+            Path(params.bag), recording.robot, recording.chunks, params.store, params.checkpoint,
+            recording.backend)
         write_report(Path(params.out), comparison, recording, params.checkpoint)
         for line in lines(comparison, recording.meta, params.checkpoint):
             print(line, flush=True)

@@ -79,11 +79,13 @@ def _shadow_values(path: Path, wanted: str, store: str, out: Path | None, run_di
     inside = len(folder.parents) > 3 and folder.parents[2].name == 'episodes'
     place = store or (str(folder.parents[3]) if inside else default_store())
     digest = resolve_checkpoint(FolderStore(place, create=False), wanted, meta)
+    from lwd_bringup.shadow.feed import read_recording
     robot_file = run_dir / 'robot.yaml'
     if not dry_run:
         write_atomic(robot_file, yaml.safe_dump(meta.robot_spec, sort_keys=False).encode())
     return {'bag': str(folder), 'robot': meta.robot, 'shadow': digest, 'store': place,
             'robot_file': '' if dry_run else str(robot_file),
+            'backend': read_recording(folder).backend,
             'out': str(out or Path('results') / 'shadow' / meta.id)}
 
 

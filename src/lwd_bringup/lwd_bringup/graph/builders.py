@@ -191,7 +191,7 @@ def _shadow(bag: str, values: dict[str, Any]) -> tuple[NodeSpec, ...]:
     at = replace(at, tasks_file='')
     # A tick is answered when its samples are there, however long they take on a busy machine.
     policy = nodes.policy(at, checkpoint=values['shadow'], shadow=True, join_wait=0.5,
-                          observation='any', stall_timeout=60.0)
+                          observation='any', stall_timeout=60.0, backend=values['backend'])
     shower = nodes.shadow(
         at.robot, bag=bag, checkpoint=values['shadow'], store=at.store,
         robot_file=nodes.absolute(values['robot_file']),
@@ -234,6 +234,8 @@ GRAPHS: dict[str, GraphTemplate] = {
             Argument('shadow', '', 'digest of a checkpoint: show the episode to it in a namespace '
                      'of its own and compare what it would do'),
             STORE, ROBOT_FILE,
+            Argument('backend', 'eager', 'what computes in shadow; to get the same bits, what '
+                     'computed then: policy/status in the bag names it'),
             Argument('out', '', 'folder of the comparison (default: results/shadow/BAG)')),
             _replay),
     )

@@ -21,6 +21,7 @@ from lwd_core.episode.errors import EpisodeError
 from lwd_core.episode.reader import header_stamp, stamp_ns
 from lwd_core.observation import camera_source, JOINTS, STATE
 from lwd_core.robot import RobotSpec
+from lwd_policy_node.backends import BACKENDS
 
 POLICY, HUMAN = 1, 2  # lwd_msgs/ControlMode.mode and ExecutedAction.source
 _IN_EPISODE = (2, 3)  # lwd_msgs/EpisodeState.phase: READY, RUNNING
@@ -55,6 +56,7 @@ class Recording:
     executed: list[Any] = field(repr=False)  # lwd_msgs/ExecutedAction of RUNNING, one a tick
     chunks: dict[int, Any] = field(repr=False)  # tick -> lwd_msgs/ActionChunk, shadow ones too
     topics: dict[str, topics.TopicSpec] = field(default_factory=dict)  # to be published
+    backend: str = 'eager'  # what computed the chunks: others sum in another order
 
 
 def read_recording(folder: Path, robot: RobotSpec | None = None) -> Recording:
@@ -76,7 +78,13 @@ def read_recording(folder: Path, robot: RobotSpec | None = None) -> Recording:
     used = {sent.topic for step in steps for sent in step.before}
     used |= {sent.topic for sent in (*opening, *closing)}
     return Recording(meta, robot, opening, steps, closing, executed, chunks,
-                     {name: specs[name] for name in sorted(used)})
+                     {name: specs[name] for name in sorted(used)}, _backend(bag))
+
+
+def _backend(bag: EpisodeBag) -> str:
+    """Return the inference backend that policy/status names; eager where it names none of today."""
+    named = [status.backend for status in bag.decoded(topics.POLICY_STATUS.name) if status.backend]
+    return named[-1] if named and named[-1] in BACKENDS else 'eager'
 
 
 def _episode(bag: EpisodeBag) -> tuple[tuple[Sent, ...], tuple[Sent, ...]]:

@@ -16,7 +16,7 @@ from lwd_core.robot import RobotSpec
 
 
 def recompute(folder: Path, robot: RobotSpec, chunks: Mapping[int, Any], store: str,
-              digest: str, flow_steps: int = 10) -> dict[str, Any]:
+              digest: str, backend: str = 'eager') -> dict[str, Any]:
     """Count the recorded chunks of checkpoint `digest` that come out bit for bit.
 
     Keys: 'chunks' of that checkpoint, 'bit_exact', 'without_samples' (not in the bag),
@@ -25,7 +25,7 @@ def recompute(folder: Path, robot: RobotSpec, chunks: Mapping[int, Any], store: 
     import torch
 
     from lwd_policy_node.loading import load, LoadRequest
-    loaded = load(LoadRequest(store, robot, digest, flow_steps=flow_steps))
+    loaded = load(LoadRequest(store, robot, digest, backend=backend))
     spec = ObservationSpec.for_robot(robot, loaded.mode, loaded.cameras or None,
                                      loaded.image_size)
     data = read_episode(folder, robot, spec, require_outcome=False)
