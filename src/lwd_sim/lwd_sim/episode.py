@@ -25,6 +25,7 @@ class Episode:
     source: np.ndarray      # uint8 [T], SOURCE_*
     success: bool
     takeovers: int = 0
+    scores: tuple[float, ...] = ()      # of the sub-steps of a long task: 1, 0.5 or 0
 
     @property
     def steps(self) -> int:
@@ -45,10 +46,12 @@ class Recorder:
         self.rows.append((self.world.joints(), state_vector(self.world), executed, source))
         return self.world.step(executed)
 
-    def finish(self, success: bool, takeovers: int = 0) -> Episode:
-        """Return the episode."""
+    def finish(self, success: bool, takeovers: int = 0, instruction: str | None = None,
+               scores: tuple[float, ...] = ()) -> Episode:
+        """Return the episode; without `instruction` it has the task's own."""
         joints, state, actions, source = zip(*self.rows)
         task = self.world.task.name
         return Episode(
-            task, self.world.seed, instruction_of(task), np.array(joints, np.float32),
-            np.array(state), np.array(actions), np.array(source, np.uint8), success, takeovers)
+            task, self.world.seed, instruction or instruction_of(task),
+            np.array(joints, np.float32), np.array(state), np.array(actions),
+            np.array(source, np.uint8), success, takeovers, scores)

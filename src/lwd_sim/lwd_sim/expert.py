@@ -42,7 +42,10 @@ class Expert:
 
     def act(self, world: World) -> np.ndarray:
         """Return the action [14] for the world's present state."""
-        goal = world.focus()
+        return self.towards(world, world.focus())
+
+    def towards(self, world: World, goal: Goal) -> np.ndarray:
+        """Return the action [14] that works on this goal, whichever is next."""
         commands = {'single': _single, 'door': _single, 'both': _both,
                     'handover': _handover}[goal.how](world, goal)
         return np.concatenate([np.append(*commands[arm]) for arm in ARMS])

@@ -47,7 +47,8 @@ class SupervisedRun(PolicyRun):
     def episode(self) -> Episode:
         """Return the recorded episode with its takeovers."""
         assert isinstance(self.recorder, Recorder)
-        return self.recorder.finish(self.success, self.supervisor.takeovers)
+        return self.recorder.finish(self.success, self.supervisor.takeovers, self.instruction,
+                                    self.scorer.scores() if self.scorer else ())
 
 
 def intervened_rollout(policy: BatchPolicy, tasks: Sequence[str], seeds: Sequence[int], *,

@@ -10,6 +10,7 @@ import numpy as np
 from lwd_sim.collect import ARM_MASK
 from lwd_sim.expert import Expert
 from lwd_sim.names import JOINT_NAMES
+from lwd_sim.scoring import StageScorer
 from lwd_sim.supervisor import Supervisor, SupervisorConfig
 from lwd_sim.world import World
 
@@ -61,7 +62,7 @@ class ScriptedOperator:
         if task not in self._worlds:
             self._worlds[task] = World(task)
         self._world = self._worlds[task]
-        self._expert = Expert(task)
+        self._expert, self._scorer = Expert(task), StageScorer(self._world)
         self._rng = np.random.default_rng([max(0, seed), 1])
         self._supervisor = Supervisor(time_limit, self._world.task.usual_time, self._config)
         self.driving = not self._supervises
@@ -71,6 +72,7 @@ class ScriptedOperator:
         assert self._supervisor is not None
         self._world.set_state(view.qpos, view.qvel, view.ctrl)
         self._world.steps = tick
+        self._scorer.watch()
         if view.success:
             return Intent(self._act() if self.driving else None, finished=True)
         if not self._supervises:
@@ -83,6 +85,10 @@ class ScriptedOperator:
         if self.driving:
             return Intent(self._act(), take_over=reason)
         return Intent(self._act(), hand_back=reason)
+
+    def scores(self) -> tuple[float, ...]:
+        """Return what he gives the sub-steps so far: 1, 0.5 or 0; none for a binary task."""
+        return self._scorer.scores()
 
     def act(self, view: View) -> np.ndarray:
         """Return the expert's action for a view, whoever drives."""

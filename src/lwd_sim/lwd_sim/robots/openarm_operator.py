@@ -81,6 +81,10 @@ class ReachingOperator:
         self.driving, self._since, self._best_tick = driving, tick, tick
         self._takeovers += driving
 
+    def scores(self) -> tuple[float, ...]:
+        """Return no sub-step scores: the task has none."""
+        return ()
+
     def act(self, view: View) -> np.ndarray:
         """Return the action for a view, whoever drives."""
         self._world.set_state(view.qpos, view.qvel, view.ctrl)
