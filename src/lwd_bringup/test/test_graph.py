@@ -39,6 +39,27 @@ def test_fleet_gives_each_robot_its_namespace_clock_and_seeds():
     assert people[2].resolve('/clock') == '/robot3/clock'
 
 
+def test_a_person_drives_in_real_time_and_sees_the_cell():
+    by_name = {node.name: node for node in build('sim', teleop='joystick', tasks='crate').nodes}
+    assert {'teleop', 'joy', 'view'} <= set(by_name) and 'operator' not in by_name
+    assert by_name['sim'].parameters['real_time_factor'] == 1.0
+    assert by_name['teleop'].parameters['mapping'] == 'auto'
+    assert by_name['teleop'].parameters['task'] == 'crate'
+    assert by_name['teleop'].parameters['arms_file'].endswith('config/teleop/arms/sim.yaml')
+    assert by_name['joy'].resolve('/clock') == '/robot1/clock'
+    external = {node.name for node in build('robot', teleop='ps5', joy=False).nodes}
+    assert 'teleop' in external and not {'joy', 'view'} & external
+
+
+def test_the_scripted_operator_may_drive_through_a_joystick():
+    by_name = {node.name: node for node in build(
+        'sim', operator='supervise', operator_teleop='joystick').nodes}
+    assert by_name['operator'].parameters['teleop'] == 'joystick'
+    assert by_name['teleop'].parameters['mapping'] == 'scripted'
+    assert by_name['teleop'].parameters['await_joy'] is True
+    assert by_name['sim'].parameters['real_time_factor'] == 0.0
+
+
 def test_learner_follows_wall_time_and_robots_the_simulation():
     graph = build('sim_fleet')
     by_name = {node.full_name: node for node in graph.nodes}
@@ -61,6 +82,9 @@ def test_robots_and_learner_meet_in_the_same_store():
     ('sim_fleet', {'robots': '0'}, '0 is outside 1 to 16'),
     ('sim', {'policy': 'maybe'}, "'maybe' is not true or false"),
     ('replay', {}, 'name an episode folder'),
+    ('sim', {'teleop': 'xbox', 'operator': 'supervise'}, 'both drive; choose one'),
+    ('robot', {'teleop': 'xbox', 'arms_file': '/nowhere.yaml'}, 'no /nowhere.yaml'),
+    ('sim', {'teleop': 'atari'}, 'not one of none, joystick, keyboard'),
 ])
 def test_bad_arguments_are_refused_by_name_and_bound(name, values, message):
     with pytest.raises(GraphError, match=message):

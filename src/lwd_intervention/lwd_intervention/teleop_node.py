@@ -53,7 +53,8 @@ class TeleopParams:
     arms_file: str = param('', 'arms YAML: kinematic model, tool and base of each arm')
     mapping: str = param('auto', "mapping by name or path; 'auto': by the device's name")
     mapping_dir: str = param('', 'folder of the mappings (config/teleop)')
-    source: str = param('joystick', 'what moves the arms', choices=('joystick', 'leader'))
+    source: str = param('joystick', 'what moves the arms: joystick, leader, or a TeleopSource of '
+                        "your own as 'package.module:Class'")
     operator_name: str = param('operator', 'who drives, in takeovers and labels')
     leader_file: str = param('', "leader YAML: joint names, signs, offsets; '': equal names")
     align: str = param('clutch', 'how a takeover by leader arms begins',
@@ -126,6 +127,9 @@ class TeleopNode(Node):
         if self.params.source == 'leader':
             leader = replace(topics.JOINT_STATES, name='leader/joint_states')
             subscription(self, leader, self._on_leader)
+        connect = getattr(self.session.source, 'connect', None)
+        if connect is not None:
+            connect(self)
         self._request = self.create_client(RequestMode, 'arbiter/request_mode')
         self._start = self.create_client(StartEpisode, 'episode/start')
         self._label = self.create_client(LabelEpisode, 'episode/label')
@@ -153,7 +157,7 @@ class TeleopNode(Node):
     def _meet(self, device: str) -> None:
         """Take the mapping of a device that speaks for the first time."""
         self._device = device
-        if self.params.mapping == 'auto' and device:
+        if self.params.mapping == 'auto' and device and self._may_change_mapping():
             session = self._make_session(device)
             session.on_mode(self._mode)
             session.on_episode(*self._episode, self.now_ns())
@@ -161,6 +165,10 @@ class TeleopNode(Node):
             self.session = session
         self.get_logger().info(f'device {device or "without a name"}\n'
                                f'{as_text(self.session.mapping)}')
+
+    def _may_change_mapping(self) -> bool:
+        """Tell whether the source is ours to make anew: others hold subscriptions."""
+        return self.params.source in ('joystick', 'leader')
 
     def _on_reason(self, message: Any) -> None:
         with self._lock:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from lwd_core.robot import RobotSpec
 from lwd_core.spec import SpecError
@@ -60,6 +62,18 @@ def build_session(mapping: Mapping, robot: RobotSpec, arms_file: str, source: st
     made: TeleopSource
     if source == 'leader':
         made = LeaderSource(robot, load_leader(leader_file, robot), arms.names, leader)
-    else:
+    elif source == 'joystick':
         made = JoystickSource(mapping, arms, robot)
+    else:
+        made = _foreign(source)(mapping, arms, robot)
     return Session(mapping, made, config)
+
+
+def _foreign(source: str) -> Any:
+    """Return the class that 'module:Class' names: somebody's own TeleopSource."""
+    module, _, name = source.partition(':')
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SpecError(f'source {source!r}: must be joystick, leader, or a class as '
+                        f"'package.module:Class' ({error})") from error

@@ -4,7 +4,8 @@
 The session (`session.py`) owns the deadman, the buttons, the loss rules of the Joy topic and the
 talk with the arbiter; a source only answers "where shall the joints be at this tick". A page, a
 phone or a motion tracker is a class of some thirty lines with these methods;
-`docs/teleoperation.md` has an example.
+`docs/teleoperation.md` has an example. The class is made as `Class(mapping, arms, robot)`; where it
+has a method `connect(node)`, that is called once, to subscribe to what it follows.
 """
 
 from __future__ import annotations
