@@ -9,7 +9,9 @@ starts, in process:
 2. The same policy, but every chunk is the best, a random, or the worst of N by Q; or a sample moved
    along (against) the critic's gradient. If best and worst are level, Q's opinion of actions is
    noise, and no tilt can help.
-3. How far apart Q is over a state's chunks and over states; how much two heads' gradients agree;
+3. The same for critics trained anew on the same replay with one thing changed: the discount, or
+   what a takeover means (`lwd_learner.takeovers`).
+4. How far apart Q is over a state's chunks and over states; how much two heads' gradients agree;
    whether the gradient at what the policy would do points to what the person did instead.
 
 Last line: one JSON object.
@@ -33,10 +35,14 @@ import torch
 from lwd_core.flow.inputs import observation_arrays
 from lwd_core.flow.sampler import chunk_noise
 from lwd_learner.algorithms.agent import Agent
+from lwd_learner.algorithms.td import TdCritic
 from lwd_learner.build import make_agent
+from lwd_learner.episodes import EpisodeArrays
 from lwd_learner.online import STATE_FILE
 from lwd_learner.replay import ReplayBuffer
+from lwd_learner.sampler import AdaptiveSampler
 from lwd_learner.state_io import load_state
+from lwd_learner.takeovers import cut_at_takeovers
 from lwd_sim.episode import SOURCE_POLICY
 from lwd_sim.evaluate import evaluation_seeds, EXECUTE_STEPS, PolicyRun, rollout, run_lockstep
 
@@ -49,9 +55,8 @@ class Chooser:
 
     def __init__(self, agent: Agent, how: str, count: int = 16, step: float = 0.2) -> None:
         self.agent, self.how, self.count, self.step = agent, how, count, step
-        base = agent.reference if how != 'policy' else agent.acting_policy()
-        self.policy = base.eval()
-        self.moved: list[float] = []
+        acting = agent.acting_policy()  # an EMA of the weights; its base is it without the tilt
+        self.policy = (acting if how == 'policy' else getattr(acting, 'base', acting)).eval()
 
     def __call__(self, observations: list[Any], seeds: list[int]) -> np.ndarray:
         """Return chunks [B, H, d]."""
@@ -195,7 +200,8 @@ def cosine(a: torch.Tensor, b: torch.Tensor, chosen: torch.Tensor) -> float:
     return float(torch.cosine_similarity(a.flatten(1), b.flatten(1))[chosen].mean())
 
 
-def load(bench: Bench, seed: int, method: str) -> tuple[Agent, ReplayBuffer]:
+def load(bench: Bench, seed: int, method: str
+         ) -> tuple[Agent, ReplayBuffer, list[EpisodeArrays]]:
     """Return the newest stage's agent and the replay it learned from."""
     stage = max(n for n in range(bench.profile.rounds + 1)
                 if (bench.folder(seed, method, n) / STATE_FILE).is_file())
@@ -205,10 +211,48 @@ def load(bench: Bench, seed: int, method: str) -> tuple[Agent, ReplayBuffer]:
     agent.target.eval()
     buffer = ReplayBuffer(config.horizon, config.replay.gamma)
     root = bench.out / 'data' / str(seed)
-    for folder in (root / 'offline', *(root / method / str(n) for n in range(1, stage + 1))):
-        for one in load_episodes(folder):
-            buffer.add(one)
-    return agent, buffer
+    episodes = load_episodes(root / 'offline')
+    for number in range(1, stage + 1):
+        episodes += load_episodes(root / method / str(number))
+    for one in episodes:
+        buffer.add(one)
+    return agent, buffer, episodes
+
+
+VARIANTS = {  # discount per control step, what a takeover means
+    'as in the paper': (0.9999, 'ordinary'), 'discount .99': (0.99, 'ordinary'),
+    'takeover fails': (0.9999, 'failure'), 'takeover fails, discount .99': (0.99, 'failure'),
+}
+
+
+def retrain(agent: Agent, buffer: ReplayBuffer, episodes: Sequence[EpisodeArrays], variant: str,
+            steps: int) -> None:
+    """Give the agent a critic trained anew on the same episodes under a variant."""
+    gamma, takeover = VARIANTS[variant]
+    other = ReplayBuffer(buffer.horizon, gamma)
+    for one in episodes:
+        for part in cut_at_takeovers(one) if takeover == 'failure' else [one]:
+            if len(part) > 1:
+                other.add(part)
+    c = agent.config
+    torch.manual_seed(0)
+    td = TdCritic(agent.reference, c.value, c.critic, c.divl, c.iql)
+    td.phase = 'online'
+    sampler = AdaptiveSampler(seed=0)
+    for _ in range(steps):
+        drawn = sampler.draw(other, 64)
+        batch = other.gather(drawn)
+        metrics = td.learn(batch, agent.reference.normalize_action(batch['action']))
+        sampler.record(batch['task'].numpy(), batch['origin'].numpy(),
+                       metrics['sample_loss'].numpy())
+    td.target.eval()
+    agent.td, agent.critic, agent.target = td, td.critic, td.target
+
+
+def success(agent: Agent, how: str, tasks: Sequence[str], starts: int) -> float:
+    """Return the success on held-out starts of chunks chosen so."""
+    found = rollout(Chooser(agent, how), tasks, list(evaluation_seeds(starts)))
+    return float(np.mean([one.success for one in found]))
 
 
 def main() -> None:
@@ -219,6 +263,9 @@ def main() -> None:
     parser.add_argument('--method', default='lwd')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--starts', type=int, default=12, help='held-out starts of each task')
+    parser.add_argument('--retrain', type=int, default=0,
+                        help='updates of critics trained anew; 0: none')
+    parser.add_argument('--variants', default='', help='only these, comma separated by number')
     parser.add_argument('--recipe', type=Path, default=ROOT / 'config/learner/demo.yaml')
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -228,19 +275,29 @@ def main() -> None:
     bench = Bench(out, profile, options.recipe, lambda text: None)
     if options.method not in methods_of(profile):
         parser.error(f'--method: {options.method} is not one of {list(methods_of(profile))}')
-    agent, buffer = load(bench, options.seed, options.method)
+    agent, buffer, episodes = load(bench, options.seed, options.method)
     told: dict[str, Any] = {'gradients': gradients(agent, buffer, 512)}
     print(json.dumps(told['gradients'], indent=1), flush=True)
     told['chosen'] = {}
-    seeds = list(evaluation_seeds(options.starts))
     for how in ('policy', 'sample', 'best', 'worst', 'up', 'down'):
-        results = rollout(Chooser(agent, how), profile.tasks, seeds)
-        told['chosen'][how] = float(np.mean([one.success for one in results]))
-        print(f'{how:8} {told["chosen"][how]:.3f} of {len(results)}', flush=True)
+        told['chosen'][how] = success(agent, how, profile.tasks, options.starts)
+        print(f'{how:8} {told["chosen"][how]:.3f}', flush=True)
     told['branches'] = branch_returns(agent, profile.tasks, max(2, options.starts // 3), 3, 8,
                                       Chooser(agent, 'sample'))
     print(json.dumps(told['branches'], indent=1))
-    chosen = told['chosen']
+    chosen, told['retrained'] = told['chosen'], {}
+    numbers = [int(n) for n in options.variants.split(',') if n]
+    for number, variant in enumerate(VARIANTS if options.retrain else ()):
+        if numbers and number not in numbers:
+            continue
+        retrain(agent, buffer, episodes, variant, options.retrain)
+        told['retrained'][variant] = {
+            **gradients(agent, buffer, 512),
+            **{how: success(agent, how, profile.tasks, options.starts)
+               for how in ('best', 'worst', 'up')},
+            **branch_returns(agent, profile.tasks, max(2, options.starts // 3), 3, 8,
+                             Chooser(agent, 'sample'))}
+        print(variant, json.dumps(told['retrained'][variant], indent=1), flush=True)
     print(json.dumps({
         'benchmark': 'tilt', 'value': chosen['best'] - chosen['worst'],
         'unit': 'success of the best by Q minus the worst', 'peer': chosen['sample'],
