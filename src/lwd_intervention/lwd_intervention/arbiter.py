@@ -75,6 +75,7 @@ class Arbiter:
         self._origin = 0                    # first tick of the episode
         self._waiting_human: Request | None = None
         self._source = ''                   # of the person who drives, '' if not named
+        self._person = ('', '', '')         # operator, source and reason of the newest request
         self._policy_ready = False
         self._policy_reason = 'no policy/status yet'
         self._checkpoint = ''
@@ -193,8 +194,8 @@ class Arbiter:
         before = self.mode
         self._transition(mode, Cause.REQUEST, reason or default, operator or 'operator')
         if mode is Mode.HUMAN:
-            self._source = source
-            self._start_takeover(before, operator, source, reason or default)
+            self._source, self._person = source, (operator, source, reason or default)
+            self._start_takeover(before, self._since)
             self._take_open_tick_for_human()
         return True, f'{before.name} to {mode.name}', self._flush()
 
@@ -237,6 +238,9 @@ class Arbiter:
         if not known:  # restarted amid an episode: a robot must not set off by itself
             self._origin = self._ticks.floor(episode.started_ns) or self._origin
             self.takeovers.restarted = True
+            return
+        if self.mode is Mode.HUMAN:  # whoever drives goes on; the policy waits for a handback
+            self._start_takeover(self.mode, self._origin)
             return
         self._transition(Mode.HOLD, Cause.EPISODE, 'episode started', 'episode')
         if self._blocked():
@@ -297,21 +301,21 @@ class Arbiter:
     def _restart(self, now: int) -> None:
         """Forget stamps of the time before the clock jumped."""
         self._ticks.restart(now)
-        self._around.restart()
+        self._around.restart(now)
         self._waiting_human, self._origin = None, now
         self._motion.clock_jumped()
         self._transition(Mode.HOLD, Cause.WATCHDOG, 'clock jumped', ARBITER)
 
     # -- takeovers ---------------------------------------------------------------------------
 
-    def _start_takeover(self, before: Mode, operator: str, source: str, reason: str) -> None:
+    def _start_takeover(self, before: Mode, since: int) -> None:
         """Note a takeover; a person who demonstrates or tidies up takes nothing over."""
         episode = self._episode
         if episode is None or not episode.running or not self._policy_meant:
             return
         self._out.append(self.takeovers.start(
-            self._since, self._tick_index(self._since), episode.id, operator, source, reason,
-            self._checkpoint, self._chunk if before is Mode.POLICY else 0))
+            since, self._tick_index(since), episode.id, *self._person, self._checkpoint,
+            self._chunk if before is Mode.POLICY else 0))
 
     def _end_takeover(self, mode: Mode, reason: str) -> None:
         if self.mode is Mode.HUMAN:
@@ -367,7 +371,7 @@ class Arbiter:
             refusal = self._refuse_plan(request.stamp_ns, request.tag)
             if refusal is not None:
                 return refusal
-        if driver is Mode.HUMAN and self._around.deadman(self._source, self._since):
+        if driver is Mode.HUMAN and self._around.deadman(self._source):
             return 'deadman released'
         return self._ticks.refuse(request.stamp_ns)
 

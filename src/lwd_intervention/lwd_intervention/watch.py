@@ -6,7 +6,7 @@ Each check answers with the reason in words, or '' while all is well.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lwd_core.clock import NS_PER_S
 
@@ -30,10 +30,11 @@ class Surroundings:
         self.writers: tuple[str, ...] = ()     # others that publish the robot's command
         self._teleop: dict[str, Teleop] = {}   # by source
 
-    def restart(self) -> None:
-        """Forget stamps of the time before the clock jumped."""
+    def restart(self, now: int) -> None:
+        """Take what is known as said now: stamps of before the clock jumped mean nothing."""
         self.joints_ns = None
-        self._teleop.clear()
+        self._teleop = {source: replace(status, stamp_ns=now)
+                        for source, status in self._teleop.items()}
 
     def on_teleop(self, source: str, status: Teleop) -> None:
         """Take a source's status; one that arrives out of order is ignored."""
@@ -41,15 +42,17 @@ class Surroundings:
         if before is None or status.stamp_ns >= before.stamp_ns:
             self._teleop[source] = status
 
-    def deadman(self, source: str, since_ns: int) -> str:
+    def deadman(self, source: str, since_ns: int | None = None) -> str:
         """Return why the person must not move the robot; '' if nobody told of a deadman.
 
-        Only what was said after `since_ns` counts: a status may cross the request to drive. Where
-        the driving source is not named, any source that is held will do.
+        With `since_ns` only what was said from then on counts: a status may cross the request to
+        drive. Where the driving source is not named, any source that is held will do.
         """
         relevant = ([self._teleop[source]] if source in self._teleop
                     else list(self._teleop.values()) if not source else [])
-        if not relevant or any(status.held or status.stamp_ns < since_ns for status in relevant):
+        if since_ns is not None:
+            relevant = [status for status in relevant if status.stamp_ns >= since_ns]
+        if not relevant or any(status.held for status in relevant):
             return ''
         return next((status.reason for status in relevant if status.reason), 'deadman released')
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A whole session on whole ticks: both cores, a scripted device, a scripted policy and a bag."""
 
-from intervention_fixtures import HOME, NAMES, PERIOD, robot
+from intervention_fixtures import HOME, NAMES, PERIOD
 import numpy as np
 
 from lwd_core.clock import Tick
+from lwd_core.robot import JointSpec, RobotSpec
 from lwd_core.task import TaskSpec
 from lwd_core.topics import CommandTag
 from lwd_intervention import arbiter_messages as messages
@@ -16,6 +17,9 @@ from lwd_intervention.open_takeover import OpenTakeover
 from lwd_intervention.records import ArbiterConfig, Episode, Executed, ModeChange, Request, Takeover
 from lwd_intervention.watch import Teleop
 
+ROBOT = RobotSpec('slow', 'test', (  # slow to brake, so that a bump would be seen
+    JointSpec('elbow', -1.0, 1.0, 2.0, 12.0), JointSpec('jaw', 0.0, 1.0, 5.0, 100.0)), (), 25.0)
+LAG = 0.7  # share of the way to the command that the joints make in a tick
 TASKS = {'place': TaskSpec('place', 'place it', 1000.0)}
 
 
@@ -24,11 +28,12 @@ class Device:
 
     def __init__(self):
         self.held, self.plugged, self.frozen, self.nan = False, True, False, False
+        self.stuck = False  # sends on although nobody holds the deadman
         self.direction = 1.0
 
     @property
     def drives(self):
-        return self.held and self.plugged and not self.frozen
+        return (self.held or self.stuck) and self.plugged and not self.frozen
 
     @property
     def reason(self):
@@ -41,10 +46,9 @@ class Session:
     def __init__(self):
         self.now, self.wall, self.event = 0, 0.0, 0
         self.bag = []                    # (event number, record or Intervention)
-        self.device, self.position = Device(), HOME.copy()
+        self.device, self.position, self.sent = Device(), HOME.copy(), HOME.copy()
         self.policy_ready, self.policy_acts, self.policy_nan = True, True, False
         self.joints_come = True
-        self.teleop_status = True        # whether the source tells of its deadman at all
         self.episodes = EpisodeMachine(EpisodeConfig('arm1', label_timeout=1e9), TASKS)
         self.open = OpenTakeover()
         self.boot()
@@ -53,11 +57,12 @@ class Session:
 
     def boot(self):
         """Start an arbiter, the first one or one after a crash."""
-        self.arbiter = Arbiter(robot(), ArbiterConfig(
+        self.arbiter = Arbiter(ROBOT, ArbiterConfig(
             first_command_timeout=0.2, start_at_tick=True, max_ahead_periods=1))
         self.take(self.arbiter.on_joints(self.position, None))
         self.take(self.arbiter.on_policy_status(self.policy_ready, 'loading', 'c0ffee'))
         self.tell_episode(self.episodes.state)
+        self.status()
         end = self.open.lost('arbiter restarted', self.now * PERIOD, 0)
         if end is not None:
             self.bag.append((self.event, end))
@@ -68,7 +73,7 @@ class Session:
         for record in out:
             self.bag.append((self.event, record))
             if isinstance(record, Executed):
-                self.position = record.sent.copy()
+                self.sent = record.sent.copy()
             elif isinstance(record, ModeChange):
                 self.do_episode('on_mode', record.mode, record.reason)
             elif isinstance(record, Takeover):
@@ -92,6 +97,7 @@ class Session:
         """Let time pass to the next tick (or jump), then let everybody act on it."""
         self.now += step
         self.wall += 0.04 * max(1, step)
+        self.position += LAG * (self.sent - self.position)
         if self.joints_come:
             self.take(self.arbiter.on_joints(self.position, self.now * PERIOD))
         self.take(self.arbiter.on_tick(Tick(self.now * PERIOD, reset=reset)))
@@ -104,7 +110,7 @@ class Session:
         """Let the device and the policy send their command of this tick."""
         device, core = self.device, self.arbiter
         if device.drives:
-            where = self.position + np.array([0.05 * device.direction, 0.0])
+            where = self.sent + np.array([0.05 * device.direction, 0.0])
             where = np.full(2, np.nan) if device.nan else where
             self.take(core.on_human_command(Request(self.now * PERIOD, where, NAMES)))
         if self.policy_acts and self.policy_ready and core.mode is Mode.POLICY:
@@ -112,11 +118,19 @@ class Session:
             self.take(core.on_policy_command(Request(
                 self.now * PERIOD, where, NAMES, CommandTag(core.epoch, 7, 0))))
 
+    def stray(self, driver, ahead, epochs_ago, index):
+        """Deliver a command of another time: late, early, of another epoch, twice."""
+        stamp = max(0, self.now + ahead) * PERIOD
+        if driver is Mode.HUMAN:
+            self.take(self.arbiter.on_human_command(Request(stamp, HOME, NAMES)))
+        else:
+            tag = CommandTag(max(0, self.arbiter.epoch - epochs_ago), 7, index)
+            self.take(self.arbiter.on_policy_command(Request(stamp, HOME, NAMES, tag)))
+
     def status(self):
         """Publish the device's status, as on a change and at 5 Hz."""
-        if self.teleop_status:
-            self.take(self.arbiter.on_teleop_status('pad', Teleop(
-                self.now * PERIOD, self.device.held and self.device.plugged, self.device.reason)))
+        self.take(self.arbiter.on_teleop_status('pad', Teleop(
+            self.now * PERIOD, self.device.held and self.device.plugged, self.device.reason)))
 
     def ask(self, mode):
         accepted, message, out = self.arbiter.request_mode(mode, 'ann', 'pad', 'button')

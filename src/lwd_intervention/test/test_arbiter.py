@@ -404,6 +404,23 @@ def test_a_second_writer_may_be_only_reported():
     assert driven.core.mode is Mode.POLICY and driven.core.other_writers == ('/arm1/intruder',)
 
 
+@pytest.mark.parametrize(('start_mode', 'takeovers'), [(Mode.POLICY, 1), (Mode.HUMAN, 0)])
+def test_an_episode_that_starts_while_a_person_drives_leaves_him_at_it(start_mode, takeovers):
+    driven = Driven()
+    driven.tick(0)
+    driven.request(Mode.HUMAN, reason='tidying up')
+    driven.tick(1)
+    driven.human(1)
+    driven.run_episode(start_mode)
+    driven.tick(2)
+    driven.policy(2)
+    driven.human(2)
+    assert driven.core.mode is Mode.HUMAN and driven.sources()[2] == 'HUMAN'
+    assert len(driven.takeovers()) == takeovers
+    assert all((one.start_tick, one.reason) == (0, 'tidying up') for one in driven.takeovers())
+    assert driven.request(Mode.POLICY)[0]
+
+
 def teleop(driven, k, held, source='pad', reason=''):
     driven.add(driven.core.on_teleop_status(source, Teleop(k * PERIOD, held, reason)))
 
@@ -445,6 +462,9 @@ def test_a_status_that_crosses_the_takeover_and_another_source_change_nothing():
     driven.tick(2)
     teleop(driven, 1, False)
     teleop(driven, 2, False, source='leader')
+    driven.human(2)
+    assert driven.core.mode is Mode.HUMAN and 2 not in driven.sources()
+    teleop(driven, 2, True)
     driven.human(2)
     assert driven.core.mode is Mode.HUMAN and driven.sources()[2] == 'HUMAN'
 

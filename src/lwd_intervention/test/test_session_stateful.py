@@ -3,18 +3,18 @@
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, precondition, rule, RuleBasedStateMachine
-from intervention_fixtures import PERIOD, robot
+from hypothesis.stateful import initialize, invariant, rule, RuleBasedStateMachine
+from intervention_fixtures import PERIOD
 import numpy as np
-from session_fixtures import Session
+from session_fixtures import ROBOT, Session
 
 from lwd_intervention.episode_state import Outcome, State
 from lwd_intervention.modes import allowed, Cause, DRIVERS, Mode, Source
 from lwd_intervention.records import Executed, ModeChange, Takeover
 from lwd_msgs.msg import Intervention
 
-STEP = np.array([joint.velocity for joint in robot().joints]) * PERIOD / 1e9 + 1e-9
-CHANGE = np.array([joint.acceleration for joint in robot().joints]) * (PERIOD / 1e9) ** 2 + 1e-9
+STEP = np.array([joint.velocity for joint in ROBOT.joints]) * PERIOD / 1e9 + 1e-9
+CHANGE = np.array([joint.acceleration for joint in ROBOT.joints]) * (PERIOD / 1e9) ** 2 + 1e-9
 
 
 class SessionMachine(RuleBasedStateMachine):
@@ -50,6 +50,56 @@ class SessionMachine(RuleBasedStateMachine):
         self.answered.clear()
         self.session.tick(-min(back, self.session.now), reset=True)
 
+    # -- what usually happens, so that sequences get as far as the unusual
+
+    @initialize(mode=st.sampled_from([Mode.POLICY, Mode.POLICY, Mode.HUMAN, None]))
+    def a_session_begins(self, mode):
+        if mode is not None:
+            self.asked = mode
+            self.session.start(mode)
+            self.ticks(2)
+
+    @rule(ticks=st.integers(0, 4))
+    def a_takeover_as_it_should_be(self, ticks):
+        device = self.session.device
+        device.held, device.plugged = True, True
+        device.frozen = device.nan = device.stuck = False
+        self.session.policy_acts = self.session.joints_come = True
+        self.session.status()
+        self.session.take(self.session.arbiter.on_writers(()))
+        self.session.tick()
+        self.check()
+        self.asked = Mode.HUMAN
+        self.session.ask(Mode.HUMAN)
+        self.ticks(ticks)
+
+    @rule()
+    def a_takeover_whose_source_goes_on_after_the_deadman_is_released(self):
+        self.a_takeover_as_it_should_be(2)
+        self.session.device.stuck = True
+        self.release_the_deadman()
+        self.ticks(2)
+
+    @rule()
+    def a_takeover_whose_device_dies_while_the_policy_is_well(self):
+        self.a_takeover_as_it_should_be(2)
+        self.session.device.frozen = True
+        self.ticks(4)
+        self.check()
+        self.asked = None
+        self.the_policy_is_ready_or_not(True)
+
+    @rule()
+    def a_takeover_amid_which_the_clock_is_set_right(self):
+        self.a_takeover_as_it_should_be(4)
+        self.the_clock_jumps_back(3)
+        self.ticks(2)
+
+    @rule()
+    def a_takeover_amid_which_the_arbiter_crashes(self):
+        self.a_takeover_as_it_should_be(3)
+        self.the_arbiter_crashes()
+
     # -- the device
 
     @rule()
@@ -59,10 +109,11 @@ class SessionMachine(RuleBasedStateMachine):
 
     @rule()
     def release_the_deadman(self):
+        self.check()
         self.session.device.held = False
         self.session.status()
 
-    @rule(what=st.sampled_from(['plugged', 'frozen', 'nan']))
+    @rule(what=st.sampled_from(['plugged', 'frozen', 'nan', 'stuck']))
     def the_device_misbehaves_or_recovers(self, what):
         setattr(self.session.device, what, not getattr(self.session.device, what))
         self.session.status()
@@ -74,6 +125,11 @@ class SessionMachine(RuleBasedStateMachine):
     @rule()
     def the_source_sends_its_status_again(self):
         self.session.status()
+
+    @rule(driver=st.sampled_from(DRIVERS), ahead=st.integers(-4, 2), epochs_ago=st.integers(0, 2),
+          index=st.integers(0, 3))
+    def a_command_of_another_time(self, driver, ahead, epochs_ago, index):
+        self.session.stray(driver, ahead, epochs_ago, index)
 
     # -- people
 
@@ -88,7 +144,8 @@ class SessionMachine(RuleBasedStateMachine):
     @rule(mode=st.sampled_from([Mode.POLICY, Mode.HUMAN]))
     def start_an_episode(self, mode):
         self.asked = mode
-        self.session.start(mode)
+        if self.session.start(mode):
+            self.lost_person = False  # who starts an episode says who is to drive
 
     @rule(outcome=st.sampled_from([Outcome.SUCCESS, Outcome.FAILURE, Outcome.DISCARDED]),
           named=st.booleans())
@@ -110,7 +167,6 @@ class SessionMachine(RuleBasedStateMachine):
     def a_second_writer(self, present):
         self.session.take(self.session.arbiter.on_writers(('/x',) if present else ()))
 
-    @precondition(lambda self: self.session.now > 3)
     @rule()
     def the_arbiter_crashes(self):
         self.check()
@@ -139,7 +195,10 @@ class SessionMachine(RuleBasedStateMachine):
         driver = {Source.POLICY: Mode.POLICY, Source.HUMAN: Mode.HUMAN}.get(record.source)
         assert driver is None or driver is self.mode, 'an action of somebody who does not drive'
         assert record.epoch == self.epoch
-        assert record.stamp_ns >= self.since or driver is None
+        assert record.stamp_ns >= self.since or driver is None, 'older than the mode change'
+        if driver is Mode.POLICY:
+            planned = record.stamp_ns - record.tag.index * PERIOD
+            assert record.tag.epoch == self.epoch and planned >= self.since, 'an old plan'
         if record.source is Source.HUMAN:
             assert self.session.device.held, 'motion without the deadman'
         assert np.isfinite(record.sent).all()
@@ -152,7 +211,7 @@ class SessionMachine(RuleBasedStateMachine):
         assert (np.abs(step) <= STEP).all(), 'faster than the robot file allows'
         if self.step is not None:
             assert (np.abs(step - self.step) <= CHANGE).all(), 'a jerk at a change of driver'
-            if record.source is Source.HOLD:
+            if record.source is Source.HOLD and not record.clamped:
                 slower = np.abs(step) <= np.abs(self.step) + 1e-9
                 assert slower.all(), 'a hold that speeds up'
         self.step = step
