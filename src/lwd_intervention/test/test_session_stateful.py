@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule, RuleBasedStateMachine
 from intervention_fixtures import PERIOD
 import numpy as np
+import pytest
 from session_fixtures import ROBOT, Session
 
 from lwd_intervention.episode_state import Outcome, State
@@ -13,6 +14,7 @@ from lwd_intervention.modes import allowed, Cause, DRIVERS, Mode, Source
 from lwd_intervention.records import Executed, ModeChange, Takeover
 from lwd_msgs.msg import Intervention
 
+pytestmark = pytest.mark.timeout(900)  # a quarter of a minute, on a machine of its own
 STEP = np.array([joint.velocity for joint in ROBOT.joints]) * PERIOD / 1e9 + 1e-9
 CHANGE = np.array([joint.acceleration for joint in ROBOT.joints]) * (PERIOD / 1e9) ** 2 + 1e-9
 
