@@ -7,6 +7,7 @@ from gymnasium.utils.env_checker import check_env
 import numpy as np
 import pytest
 
+from lwd_core.images import decode_jpeg, encode_jpeg
 from lwd_sim.collect import collect, demonstrate
 from lwd_sim.env import ENV_ID, make_env
 from lwd_sim.episode import SOURCE_HUMAN
@@ -14,6 +15,7 @@ from lwd_sim.evaluate import chunk_seed, evaluation_seeds, rollout, summarize
 from lwd_sim.expert import Expert
 from lwd_sim.features import STATE_NAMES
 from lwd_sim.names import HOME
+from lwd_sim.rendering import CameraRenderer
 from lwd_sim.world import World
 
 
@@ -49,6 +51,9 @@ def test_observations_carry_state_or_images_never_both():
     first, _ = env.reset(seed=1)
     pixels = env.observation()
     assert pixels.state is None and set(pixels.images) == {'head', 'left_wrist', 'right_wrist'}
+    rendered = CameraRenderer().render(env.world)['head']
+    np.testing.assert_array_equal(
+        pixels.images['head'], decode_jpeg(encode_jpeg(rendered)), 'as robots publish them')
     assert first['head'].shape == (96, 96, 3) and first['head'].std() > 10
     env.close()
 

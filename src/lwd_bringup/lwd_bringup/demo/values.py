@@ -17,6 +17,7 @@ from lwd_learner.state_io import StateError
 from lwd_learner.trunk import make_trunk
 from lwd_learner.value import episode_values, load_agent
 from lwd_sim.episode import Episode
+from lwd_sim.observe import observe
 from lwd_sim.rendering import CameraRenderer
 from lwd_sim.world import World
 
@@ -51,7 +52,7 @@ def look(episode: Episode, trunk: KeypointTrunk) -> npt.NDArray[np.float32]:
     world.reset(episode.seed)
     try:
         for action in episode.actions:
-            images.append(renderer.render(world))
+            images.append(observe(world, '', renderer).images)
             world.step(action)
     finally:
         renderer.close()
