@@ -9,6 +9,7 @@ import threading
 
 from lwd_logger.preroll import Received
 
+_RELEASE = 1 << 20  # bytes handled before room is made for others
 _TICK = 0.1  # s between two calls of `tick` when nothing arrives
 
 
@@ -69,13 +70,22 @@ class Pump:
                 stopping = self._stopping
             for topic, count in dropped.items():
                 self._guarded(self._lost, topic, count)
+            done = 0
             for message in batch:
                 self._guarded(self._handle, message)
-            with self._condition:
-                self._bytes -= sum(len(message.data) for message in batch)
+                done += len(message.data)
+                if done >= _RELEASE:
+                    self._release(done)
+                    done = 0
+            self._release(done)
             self._guarded(self._tick)
             if stopping and not batch:
                 return
+
+    def _release(self, size: int) -> None:
+        """Make room for `size` bytes in the queue."""
+        with self._condition:
+            self._bytes -= size
 
     def _guarded(self, call: Callable[..., None], *arguments: object) -> None:
         try:

@@ -246,7 +246,7 @@ class Recorder:
         elif episode.writer.payload_bytes > self._params.bag_max_gib * (1 << 30):
             episode.stop(f'the recording stopped at bag_max_gib, {self._params.bag_max_gib} GiB')
         if episode.ended:
-            self._fail(f'{episode.ended}; what is written is kept')
+            self._fail(f'{episode.ended}; what is written is kept: make room')
 
     def _close(self, detail: str = '') -> None:
         episode = self._open
