@@ -82,7 +82,7 @@ def open_bag(path: Path, patterns: tuple[str, ...] = ('*',)) -> Iterator[Recorde
                 headed = schema is not None and _has_header(schema.data)
                 yield Recorded(channel.topic, schema.name if schema else '', message.log_time,
                                message.data, *offered[channel.id], headed)
-    except McapError as error:
+    except (McapError, OSError) as error:
         raise ReplayError(f'{path} is not a whole MCAP file ({type(error).__name__}: {error}); '
                           '`lwd bags recover` makes one of what is left') from error
 
@@ -92,7 +92,7 @@ def bag_topics(path: Path, patterns: tuple[str, ...] = ('*',)) -> list[Topic]:
     try:
         with path.open('rb') as stream:
             summary = make_reader(stream).get_summary()
-    except McapError as error:
+    except (McapError, OSError) as error:
         raise ReplayError(f'{path} is not a whole MCAP file ({type(error).__name__}: {error}); '
                           '`lwd bags recover` makes one of what is left') from error
     if summary is None:

@@ -39,7 +39,8 @@ from lwd_core.ros_qos import publisher
 from lwd_core.ros_tick import to_stamp
 from lwd_core.topics import TopicSpec
 
-DISCOVERY_S = 1.0  # until others on this machine are known, and know of us
+DISCOVERY_S = 1.5  # until others on this machine are known, and know of us
+MATCHING_S = 5.0  # at most, until known subscriptions are matched
 LATCHED_DEPTH, DEPTH = 1, 100  # a burst at a high rate must not overwrite itself
 
 
@@ -109,6 +110,7 @@ class ReplayNode(Node):
         try:
             self._stopping.wait(DISCOVERY_S)
             self._refuse_company()
+            self._await_listeners()
             while not self._stopping.is_set():
                 count = self._play_once()
                 self.get_logger().info(f'{count} messages of {self._path} published')
@@ -136,6 +138,15 @@ class ReplayNode(Node):
         if others:
             raise ReplayError(f'{", ".join(sorted(set(others))[:3])} are alive there: replay into '
                               'another --namespace, or --force')
+
+    def _await_listeners(self) -> None:
+        """Wait until whoever is known to listen will hear the first message."""
+        end = time.monotonic() + MATCHING_S
+        while time.monotonic() < end and any(
+                one.get_subscription_count() < self.count_subscribers(one.topic_name)
+                for one in self._outlets.values()):
+            if self._stopping.wait(0.05):
+                return
 
     def _play_once(self) -> int:
         messages = (message for message in open_bag(self._path)
