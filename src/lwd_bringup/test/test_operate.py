@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from lwd_bringup.operate.app import OperateApp
-from lwd_bringup.operate.shadow import differences
+from lwd_bringup.operate.shadow import Difference, differences
+from lwd_bringup.operate.takeovers import draw, rows
 from lwd_bringup.operate.view import ALARM, OK, OperatorView, WARN
+from lwd_core.episode.meta import EpisodeMeta
 from lwd_core.ros_tick import to_stamp
 from lwd_msgs.msg import (
     ActionChunk,
@@ -217,3 +219,21 @@ def test_the_shadow_is_compared_tick_by_tick_with_what_the_person_did():
     assert [one.stamp_ns // PERIOD for one in found] == [10, 12]
     assert [one.worst[0] for one in found] == ['a', 'a']
     assert [one.worst[1] for one in found] == pytest.approx([0.5, 0.3])
+
+
+def test_takeovers_are_listed_with_what_the_policy_would_have_done():
+    meta = EpisodeMeta('e1', 'arm1', 'd', 'place', 'place it', ended_ns=S, interventions=[{
+        'id': 3, 'operator': 'ann', 'source': 'pad', 'reason': 'slips', 'end_reason': 'handback',
+        'start_tick': 5, 'end_tick': 15, 'start_ns': 5 * PERIOD, 'end_ns': 15 * PERIOD}])
+    found = [Difference(k * PERIOD, ('a', 'b'), np.array([0.1, -0.2 * (k - 5)]))
+             for k in (5, 7, 20)]
+    row, = rows(meta, found)
+    assert '3: ticks 5 to 15, 0.4 s by ann with pad: slips; ended: handback' in row
+    assert 'policy would differ: 0.250 on average, at most 0.400 at b, over 2 ticks' in row
+    assert 'differ' not in next(iter(rows(meta, [])))
+
+
+def test_the_difference_is_drawn(tmp_path):
+    meta = EpisodeMeta('e1', 'arm1', 'd', 'place', 'place it', ended_ns=S)
+    found = [Difference(k * PERIOD, ('a', 'b'), np.array([0.1, 0.2])) for k in range(3)]
+    assert draw(found, meta, tmp_path / 'd.png').read_bytes().startswith(b'\x89PNG')

@@ -16,6 +16,7 @@ from lwd_bringup.cli import (
     evaluate,
     operate,
     replay,
+    takeovers,
     train,
     up,
     value,
@@ -32,6 +33,7 @@ app.command()(evaluate.evaluate)
 app.command()(value.value)
 app.command()(replay.replay)
 app.command()(operate.operate)
+app.command()(takeovers.takeovers)
 app.add_typer(up.app, name='up')
 app.add_typer(train.app, name='train')
 app.add_typer(episodes.app, name='episodes')

@@ -31,6 +31,8 @@ DEFAULT_LOCAL_STORE = 'data/local'
 BESIDE_ROBOTS = 5  # niceness of the learner where real robots may share the machine
 BESIDE_LEARNER = 5  # niceness of simulated robots: in lockstep they wait for whoever is late
 POLICY = Argument('policy', True, 'start the policy node')
+SHADOW = Argument('shadow', True, 'the policy goes on planning while a person drives; what it '
+                  'would have done is recorded (lwd takeovers)')
 
 TELEOP = Argument('teleop', 'none', 'what a person drives with; joystick: the gamepad or '
                   'SpaceMouse that is plugged in; leader: leader arms, deadman on the joystick', (
@@ -82,7 +84,11 @@ def _stack(values: dict[str, Any], at: nodes.Deployment, simulated: bool) -> tup
                       use_reset_scene=simulated),
         *_recording(values, at),
     )
-    return (*stack, nodes.policy(at, observation=values['observation'])) if has_policy else stack
+    if not has_policy:
+        return stack
+    # A fleet in simulation runs as fast as it can: there the shadow would cost training time.
+    return (*stack, nodes.policy(at, observation=values['observation'],
+                                 shadow=values.get('shadow', False)))
 
 
 def _arms_file(values: dict[str, Any], at: nodes.Deployment) -> str:
@@ -208,10 +214,11 @@ GRAPHS: dict[str, GraphTemplate] = {
     template.name: template for template in (
         GraphTemplate('robot', 'One robot whose driver is already running: arbiter, episodes, '
                       'recorder and policy.', (
-                          *_ROBOT_ARGUMENTS, USE_SIM_TIME, *_PERSON_ARGUMENTS, ARMS_FILE,
+                          *_ROBOT_ARGUMENTS, SHADOW, USE_SIM_TIME, *_PERSON_ARGUMENTS,
+                          ARMS_FILE,
                           Argument('tasks', '', 'task that the start button runs')), _robot),
         GraphTemplate('sim', 'One simulated robot with everything around it.',
-                      (*_ROBOT_ARGUMENTS, *_OPERATOR_ARGUMENTS, *_PERSON_ARGUMENTS), _sim),
+                      (*_ROBOT_ARGUMENTS, SHADOW, *_OPERATOR_ARGUMENTS, *_PERSON_ARGUMENTS), _sim),
         GraphTemplate('sim_fleet', 'Simulated robots with their operators, and the learner.', (
             Argument('robots', 2, 'number of simulated robots'), *_ROBOT_ARGUMENTS[1:],
             *_OPERATOR_ARGUMENTS,
