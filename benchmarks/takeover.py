@@ -3,7 +3,8 @@
 
 Starts the real arbiter on wall time beside a driver in a process of its own. A person sends a
 command at every tick and at random moments requests HUMAN; the stopwatch runs from the request to
-the arrival of the first command of that person at the driver. Limit: one tick and 5 ms, at p99.
+the arrival of the first command of that person at the driver. Driver and person are the stopwatch and
+have real-time priority where the system permits it, as the arbiter has; the load has none. Limit: one tick and 5 ms, at p99.
 Counts policy commands that arrive at the driver after it. Default: a scripted policy and a busy
 process per core. `--full`: 500 takeovers beside the real policy node that sees with three cameras
 and plans at every second tick, and the recorder writing all of it to a bag.
@@ -22,8 +23,8 @@ import tempfile
 import threading
 import time
 
-from _takeover.driver import NAMESPACE
-from _takeover.load import burn, node, publish_policy
+from _takeover.driver import NAMESPACE, PRIORITY
+from _takeover.load import as_every_process, burn, node, publish_policy
 from _takeover.person import Person, take_over, wait
 import numpy as np
 import rclpy
@@ -33,6 +34,7 @@ import yaml
 
 from lwd_bringup.paths import config_dir
 from lwd_core.robot import RobotSpec
+from lwd_intervention.priority import prefer_this_process
 from lwd_msgs.msg import EpisodeState, ExecutedAction, PolicyStatus
 
 MARGIN = 5e-3  # s beyond one tick
@@ -74,6 +76,7 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[np.ndarray, np.n
     executor.add_node(person)
     thread = threading.Thread(target=_spin, args=(executor,), daemon=True)
     thread.start()
+    print(f'stopwatch: {prefer_this_process(PRIORITY)}')
     processes = start(options, folder, robot_file, robot)
     try:
         prepare(person, options)
@@ -120,7 +123,8 @@ def start(options: argparse.Namespace, folder: Path, robot_file: str,
     log = (folder / 'log').open('wb')
     here = {**os.environ, 'PYTHONPATH': os.pathsep.join(
         filter(None, (str(Path(__file__).parent), os.environ.get('PYTHONPATH', ''))))}
-    return [subprocess.Popen(command, stderr=log, stdout=log, env=here) for command in commands]
+    return [subprocess.Popen(command, stderr=log, stdout=log, env=here, preexec_fn=as_every_process)
+            for command in commands]
 
 
 def prepare(person: Person, options: argparse.Namespace) -> None:
