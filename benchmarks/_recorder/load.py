@@ -31,7 +31,7 @@ JPEG_BYTES = 60_000
 WIDTH, HEIGHT = 640, 480
 _STAMP = struct.Struct('<iI')  # at byte 4 of every message that starts with a header
 _WAIT = 60.0  # s
-_DEPTH = 30  # messages a publisher of raw images keeps until they are acknowledged
+_DEPTH = 60  # messages a publisher of raw images keeps until they are acknowledged
 
 
 @dataclass

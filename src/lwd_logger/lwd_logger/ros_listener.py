@@ -17,8 +17,8 @@ from lwd_core.topics import TopicSpec
 
 # Deeper than the publishers' queues: the recorder may come late, it must not lose.
 _MIN_DEPTH = 200
-# Raw images of a second: deeper would be gigabytes.
-_IMAGE_DEPTH = 30
+# Raw images of two seconds: deeper would be gigabytes.
+_IMAGE_DEPTH = 60
 
 
 class Polled(CallbackGroup):

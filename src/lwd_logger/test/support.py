@@ -24,7 +24,8 @@ MESSAGES = Messages(DEFINITIONS)
 class Bench:
     """A recorder over a store in `path`."""
 
-    def __init__(self, path, store=None, submit=lambda job: job(), **params):
+    def __init__(self, path, store=None, submit=lambda job: job(), offered=lambda topic: [],
+                 sync=None, **params):
         self.now = 0.0
         self.reports, self.logs = [], []
         self.store = store or FolderStore(path / 'store')
@@ -33,7 +34,7 @@ class Bench:
         params = RecorderParams(**{'disk_warn_mib': 0, 'disk_stop_mib': 0, **params})
         self.recorder = Recorder(
             'sim', ROBOT, SPECS, params, self.spool, DEFINITIONS, self.reports.append,
-            lambda *line: self.logs.append(line), 'sim', clocks, submit)
+            lambda *line: self.logs.append(line), 'sim', clocks, submit, offered, sync)
 
     def play(self, recipe=None, until=None, **changes):
         """Feed an episode's messages; `until` (topic, message) ends it before that message."""

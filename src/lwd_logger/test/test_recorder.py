@@ -8,14 +8,21 @@ import sys
 
 import numpy as np
 import pytest
+from rosbags.highlevel import AnyReader
+import yaml
 
 from lwd_core.episode import EpisodeBagReader, list_episodes, read_episode, read_meta
 from lwd_core.episode.gaps import LossCounter
 from lwd_core.episode.synthetic import Recipe, START_NS
+from lwd_core.episode.writer import qos_record
+from lwd_core.hashing import sha256_file
 from lwd_core.observation import ObservationSpec
+from lwd_core.params import ParamError
 from lwd_core.store import FolderStore, StoreAwayError
+from lwd_logger.config import check_robot_name
 from lwd_logger.preroll import PreRoll, Received
 from lwd_logger.recorder import State
+from lwd_logger.rivals import Rivals
 from lwd_logger.spool import Spool, SpoolError
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -225,6 +232,121 @@ def test_losses_are_counted_by_topic_from_sequence_numbers(bench):
     status = bench.recorder.status()
     assert status.lost_total == 5
     assert {t.topic: t.lost for t in status.topics}['/sim/joint_states'] == 5
+
+
+def test_losses_are_counted_from_stamps_where_there_are_no_numbers(bench):
+    bench.play(ticks=40, until=lambda topic, message: topic == 'joint_states'
+               and message.header.stamp.nanosec == (1_000_000_000 + 20 * ROBOT.period_ns) % 10**9)
+    message = MESSAGES.make('sensor_msgs/msg/JointState', name=list(ROBOT.joint_names),
+                            header=MESSAGES.header(START_NS + 23 * ROBOT.period_ns))
+    bench.feed('joint_states', message, START_NS + 23 * ROBOT.period_ns)
+    status = bench.recorder.status()
+    assert {t.topic: t.lost for t in status.topics}['/sim/joint_states'] == 3
+    bench.recorder.shut_down()
+    record = stored(bench)[1].topics['/sim/joint_states']
+    assert (record['gaps'], record['missing'], record['lost']) == (1, 3, 3)
+    assert record['longest_gap_s'] == pytest.approx(4 * ROBOT.period_ns / 1e9)
+
+
+def test_the_account_of_an_episode_is_complete(bench):
+    bench.play(human=(5, 9))
+    path, meta = stored(bench)
+    assert meta.robot_digest == ROBOT.digest and meta.robot_spec == ROBOT.to_dict()
+    assert (meta.task, meta.instruction, meta.outcome) == (
+        'place', 'put the item on the shelf', 'success')
+    assert meta.clock == 'sim' and meta.recorded_at.startswith('2026-01-02T03:04:05')
+    assert meta.checkpoints and meta.started_ns == START_NS < meta.ended_ns
+    folder = bench.store.local(path)
+    assert meta.bag['sha256'] == sha256_file(folder / meta.bag['file'])
+    assert meta.bag['metadata_sha256'] == sha256_file(folder / 'metadata.yaml')
+    custom = yaml.safe_load((folder / 'metadata.yaml').read_text())[
+        'rosbag2_bagfile_information']['custom_data']
+    assert custom['task'] == 'place' and custom['outcome'] == 'success'
+    assert custom['robot_digest'] == ROBOT.digest and custom['episode_id'] == 'ep-0001'
+
+
+def test_the_qos_in_the_bag_is_what_publishers_offered(tmp_path):
+    offered = [{**qos_record(SPECS['joint_states']), 'reliability': 'reliable'}] * 2
+    bench = Bench(tmp_path, offered=lambda topic: offered if topic == 'joint_states' else [])
+    bench.play()
+    folder = bench.store.local(stored(bench)[0])
+    with AnyReader([folder]) as reader:
+        qos = {c.topic: c.ext.offered_qos_profiles for c in reader.connections}
+    assert [q.reliability.name for q in qos['/sim/joint_states']] == ['RELIABLE'] * 2
+    assert [q.durability.name for q in qos['/sim/episode']] == ['TRANSIENT_LOCAL']
+    bench.spool.close()
+
+
+def test_what_is_flushed_is_made_durable_elsewhere_once_a_second(tmp_path):
+    handles = []
+    bench = Bench(tmp_path, sync=handles.append, flush_period=0.5, sync_period=1.0)
+    bench.play(until=ends)
+    for now in (1.0, 1.5, 2.0, 2.5, 3.0):
+        bench.now = now
+        bench.recorder.tick()
+    assert len(handles) == 3 and all(os.fstat(handle).st_size > 1000 for handle in handles)
+    for handle in handles:
+        os.close(handle)
+    bench.spool.close()
+
+
+def test_a_second_recorder_is_heard_and_the_next_episode_refused(bench):
+    rivals = Rivals('me')
+    rivals.heard('me', 1.0)
+    assert rivals.present(1.0) == ''
+    rivals.heard('other pid 7', 2.0)
+    assert rivals.present(2.0) == '', 'one report may be left over from a recorder that was killed'
+    rivals.heard('other pid 7', 3.0)
+    assert rivals.present(3.0) == 'other pid 7' and rivals.present(9.0) == ''
+    bench.play(id='ep-1', until=ends)
+    bench.recorder.rival = 'two recorders for one robot'
+    bench.play(id='ep-1', until=lambda *_: False)
+    assert [path[-4:] for path in list_episodes(bench.store)] == ['ep-1'], 'what runs goes on'
+    bench.play(id='ep-2')
+    assert bench.reports[-1].state is State.FAULT
+    assert 'ep-2 is not recorded: two recorders' in bench.reports[-1].reason
+    bench.recorder.rival = ''
+    bench.play(id='ep-3')
+    assert [path[-4:] for path in list_episodes(bench.store)] == ['ep-1', 'ep-3']
+
+
+def test_the_same_episode_recorded_twice_is_kept_aside_and_named(tmp_path):
+    first, second = Bench(tmp_path / 'a'), None
+    first.play(human=(3, 6))
+    second = Bench(tmp_path / 'b', store=first.store)
+    second.play()
+    assert len(list_episodes(first.store)) == 1 and stored(first)[1].topics
+    assert 'already in the store' in second.said('error')[0]
+    assert (tmp_path / 'b/spool/broken/ep-0001/episode.json').is_file()
+    first.spool.close()
+    second.spool.close()
+
+
+def test_bags_are_closed_to_others(bench):
+    before = os.umask(0)
+    try:
+        bench.play()
+    finally:
+        os.umask(before)
+    folder = bench.store.local(stored(bench)[0])
+    for path in (folder, *folder.iterdir(), *folder.parents[:2]):
+        assert path.stat().st_mode & 0o007 == 0, path
+
+
+def test_no_secret_of_the_environment_is_in_a_bag_or_a_log(tmp_path, monkeypatch):
+    monkeypatch.setenv('AWS_SECRET_ACCESS_KEY', 'sentinel-3141')
+    bench = Bench(tmp_path)
+    bench.play()
+    written = b''.join(path.read_bytes() for path in tmp_path.rglob('*') if path.is_file())
+    assert len(written) > 10_000 and b'sentinel-3141' not in written
+    assert 'sentinel-3141' not in str(bench.logs)
+    bench.spool.close()
+
+
+@pytest.mark.parametrize('name', ['../other', 'a/b', '', 'x' * 65, '7up', 'a b', '.hidden'])
+def test_a_robot_name_that_leads_elsewhere_is_refused(name):
+    with pytest.raises(ParamError, match='parameter robot'):
+        check_robot_name(name)
 
 
 def test_low_disk_warns_and_then_refuses_new_episodes(tmp_path, monkeypatch):
