@@ -46,6 +46,13 @@ def go_home(world: World, arm: str) -> np.ndarray:
     return _towards(world.arm_positions(arm), HOME_ARM)
 
 
+def swing(world: World, arm: str, position: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """Return joint targets [6] on the way to a far pose, through the joints: no rate control, which
+    near a straight wrist may end in the branch where the pose is out of reach.
+    """
+    return _towards(world.arm_positions(arm), solve(world, arm, position, rotation))
+
+
 def _towards(joints: np.ndarray, goal: np.ndarray) -> np.ndarray:
     return joints + np.clip(goal - joints, -LEAD * MAX_JOINT_STEP, LEAD * MAX_JOINT_STEP)
 

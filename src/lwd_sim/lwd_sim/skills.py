@@ -9,7 +9,7 @@ import numpy as np
 from lwd_sim.geometry import clip_norm, gripper_rotation, ramp, rotation_error, UP
 from lwd_sim.goals import PITCH
 from lwd_sim.grasping import Grasp, jaw_width, offset
-from lwd_sim.kinematics import go_home, reach
+from lwd_sim.kinematics import go_home, reach, swing
 from lwd_sim.names import JAW_TRAVEL
 from lwd_sim.props import handle_at
 from lwd_sim.tasks import Goal, place_of
@@ -17,6 +17,7 @@ from lwd_sim.world import OVERTURN, World
 
 # Just inside the jaw's limits: the command guard brakes before a limit, it passes these at once.
 OPEN, CLOSED = 0.98, 0.02
+FAR = 0.12               # m, from there on the tool moves straight
 STANDOFF = 0.08          # m before the grasp while not lined up
 CARRY_STEP = 0.025       # m per control step
 LOWER_STEP = 0.012
@@ -46,6 +47,8 @@ def grasp(world: World, arm: str, wanted: Grasp) -> Command:
     blocked = ramp(along, -0.07, -0.03) * ramp(aside, 0.025, 0.05)
     away = tool + 0.06 * UP - 0.04 * approach
     target = (1.0 - blocked) * target + blocked * away
+    if world.task.travel and np.linalg.norm(tool - target) > FAR:
+        return swing(world, arm, target, wanted.rotation), _close(world, arm, wanted)
     speed = 0.010 + 0.020 * ramp(float(np.linalg.norm(tool - wanted.point)), 0.03, 0.10)
     return reach(world, arm, target, wanted.rotation, speed), _close(world, arm, wanted)
 
