@@ -3,11 +3,12 @@
 
 Starts the real arbiter on wall time beside a driver in a process of its own. A person sends a
 command at every tick and at random moments requests HUMAN; the stopwatch runs from the request to
-the arrival of the first command of that person at the driver. Driver and person are the stopwatch and
-have real-time priority where the system permits it, as the arbiter has; the load has none. Limit: one tick and 5 ms, at p99.
-Counts policy commands that arrive at the driver after it. Default: a scripted policy and a busy
-process per core. `--full`: 500 takeovers beside the real policy node that sees with three cameras
-and plans at every second tick, and the recorder writing all of it to a bag.
+the arrival of the first command of that person at the driver. Driver and person are the stopwatch:
+they have real-time priority where the system permits it, as the arbiter has; the load has none.
+Limit: one tick and 5 ms, at p99. Counts policy commands that arrive at the driver after the switch.
+Default: a scripted policy and a busy process per core. `--full`: 500 takeovers beside the real
+policy node that sees with three cameras and plans at every second tick, and the recorder writing
+all of it to a bag.
 """
 
 from __future__ import annotations
@@ -129,8 +130,8 @@ def start(options: argparse.Namespace, folder: Path, robot_file: str,
 
 def prepare(person: Person, options: argparse.Namespace) -> None:
     """Wait for everybody, then start the episode."""
-    wait(person.request.service_is_ready, 'the arbiter')
-    wait(lambda: person.mode.requested_by != '', 'control_mode')
+    wait(person.request.service_is_ready, 'the arbiter', 120.0)
+    wait(lambda: person.mode.requested_by != '', 'control_mode', 120.0)
     wait(lambda: person.policy_state in (PolicyStatus.READY, PolicyStatus.ACTING),
          'a policy that is ready', 120.0)
     person.phase(EpisodeState.READY)
