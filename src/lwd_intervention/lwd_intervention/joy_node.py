@@ -39,7 +39,7 @@ from lwd_intervention.teleop.sdl import (
 from lwd_intervention.teleop.session import State
 from lwd_msgs.msg import TeleopStatus
 
-REMIND = 10.0    # s between two reminders that nothing is plugged in
+REMIND = 30.0    # s between two reminders that nothing is plugged in
 FRAME = 0.05     # s between two pictures in the window
 
 

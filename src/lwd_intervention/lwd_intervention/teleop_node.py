@@ -108,7 +108,10 @@ class TeleopNode(Node):
     def _make_session(self, device: str) -> Session:
         p = self.params
         mapping = find_mapping(p.mapping, p.mapping_dir, device)
-        config = SessionConfig(HealthConfig(p.max_age, frozen_after=p.frozen_after), p.await_joy)
+        # A device whose message each tick waits for is on the robot's own clock: it cannot be too
+        # old for its tick, and while others drive it may lag behind a simulation in a hurry.
+        ages = (3600.0, 3600.0) if p.await_joy else (p.max_age, HealthConfig().max_ahead)
+        config = SessionConfig(HealthConfig(*ages, p.frozen_after), p.await_joy)
         return build_session(
             mapping, self.robot, p.arms_file, p.source, config, p.leader_file,
             LeaderConfig(align=p.align, align_speed=p.align_speed, max_age=p.max_age))
@@ -190,8 +193,8 @@ class TeleopNode(Node):
                 names.index(name) for name in self.robot.joint_names])
         order = self._joint_order[1]
         if order is not None and len(message.position) == len(names):
-            positions = arbiter_messages.joint_positions(message, order)
-            self._do(lambda: self.session.on_joints(positions))
+            with self._lock:
+                self.session.on_joints(arbiter_messages.joint_positions(message, order))
 
     def _on_mode(self, message: Any) -> None:
         self._mode = Mode(message.mode)
@@ -202,8 +205,8 @@ class TeleopNode(Node):
         self._do(lambda: self.session.on_episode(*self._episode, self.now_ns()))
 
     def _on_executed(self, message: Any) -> None:
-        positions = np.array(message.sent)
-        self._do(lambda: self.session.on_sent(positions))
+        with self._lock:
+            self.session.on_sent(np.array(message.sent))
 
     def _on_policy(self, message: PolicyStatus) -> None:
         self._policy_ready = message.state in (PolicyStatus.READY, PolicyStatus.ACTING)

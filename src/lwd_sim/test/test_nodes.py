@@ -247,7 +247,7 @@ def test_the_operator_takes_over_and_hands_back_through_joystick_deadman_and_ik(
         spin(LazyPolicy)
         spin(teleop.TeleopNode, robot_file=ROBOT_FILE, use_sim_time=True, mapping='scripted',
              mapping_dir=str(CONFIG / 'teleop'), operator_name='scripted', await_joy=True,
-             arms_file=str(CONFIG / 'teleop' / 'arms' / 'sim.yaml'), max_age=1.0)
+             arms_file=str(CONFIG / 'teleop' / 'arms' / 'sim.yaml'))
         witness, person = stack(spin, mode='supervise', tasks=['place'], episodes=1, seed=100_003,
                                 max_takeovers=2, teleop='joystick')
         wait_for(lambda: person.done, 150.0, 'the episode')

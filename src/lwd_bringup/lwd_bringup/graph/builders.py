@@ -149,7 +149,7 @@ def _scripted(values: dict[str, Any], at: nodes.Deployment) -> tuple[NodeSpec, .
     if values['operator_teleop'] == 'direct':
         return (person,)
     return (person, nodes.teleop(at, mapping='scripted', arms_file=_arms_file(values, at),
-                                 operator_name='scripted', await_joy=True, max_age=1.0))
+                                 operator_name='scripted', await_joy=True))
 
 
 def _learner(**values: Any) -> tuple[NodeSpec, ...]:

@@ -129,9 +129,7 @@ class Session:
     def on_tick(self, stamp_ns: int) -> list[Effect]:
         """Take a control tick: the watchdog, and the command while driving."""
         self._tick = stamp_ns
-        # A scripted device may be some ticks late while nobody drives: then simulated time does
-        # not wait for it.
-        if (self.driving or not self.config.await_joy) and (trouble := self._trouble(stamp_ns)):
+        if trouble := self._trouble(stamp_ns):
             return self._lose(trouble)
         if self.driving and not (self.config.await_joy and self._behind(stamp_ns)):
             self._answer_tick()
@@ -182,15 +180,13 @@ class Session:
             self._ask(Mode.HOLD, 'deadman released')
         return self._flush()
 
-    def on_sent(self, positions: Vector) -> list[Effect]:
+    def on_sent(self, positions: Vector) -> None:
         """Take what the arbiter sent [d]: a takeover starts from there."""
         self._sent = positions
-        return []
 
-    def on_joints(self, positions: Vector) -> list[Effect]:
+    def on_joints(self, positions: Vector) -> None:
         """Take the measured joint positions [d]."""
         self._measured = positions
-        return []
 
     def carry_over(self, before: Session) -> None:
         """Know the robot as an earlier session did: another device speaks now."""
