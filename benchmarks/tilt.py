@@ -186,13 +186,33 @@ def gradients(agent: Agent, buffer: ReplayBuffer, count: int) -> dict[str, float
     one, two = (q_gradient(agent, batch, x, head) for head in (0, 1))
     both = q_gradient(agent, batch, x)
     gap = agent.q_value(batch, batch['action']) - agent.q_value(batch, proposed)
+    spread, moved, gain = tilt_size(agent, batch, noise)
     return {
         'cosine_of_two_heads': cosine(one, two, whole),
         'cosine_with_the_correction': cosine(both, human - x, whole),
         'q_human_above_policy_share': float((gap[whole] > 0).float().mean()),
         'q_human_minus_policy': float(gap[whole].mean()),
+        'reference_spread': spread, 'tilt_displacement': moved, 'q_gain_of_the_tilt': gain,
         'gradient_norm': float(both.flatten(1).norm(dim=1).mean()),
         'correction_norm': float((human - x)[whole].flatten(1).norm(dim=1).mean())}
+
+
+@torch.no_grad()
+def tilt_size(agent: Agent, batch: dict[str, torch.Tensor], noise: torch.Tensor
+              ) -> tuple[float, float, float]:
+    """Return the reference's norm of spread about its mean, how far the tilt moves a sample from
+    the same noise (both of normalised chunks), and what that adds to Q.
+    """
+    acting = agent.acting_policy().eval()
+    base = getattr(acting, 'base', agent.reference)
+    prefix = base.encode(batch)
+    samples = torch.stack([base.normalize_action(base.sample(prefix, torch.randn_like(noise)))
+                           for _ in range(8)])
+    spread = (samples - samples.mean(0)).flatten(2).norm(dim=2).mean()
+    plain, tilted = base.sample(prefix, noise), acting.sample(acting.encode(batch), noise)
+    moved = base.normalize_action(tilted) - base.normalize_action(plain)
+    gain = agent.q_value(batch, tilted) - agent.q_value(batch, plain)
+    return float(spread), float(moved.flatten(1).norm(dim=1).mean()), float(gain.mean())
 
 
 def cosine(a: torch.Tensor, b: torch.Tensor, chosen: torch.Tensor) -> float:

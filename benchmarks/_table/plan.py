@@ -6,10 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lwd_sim.tasks import TASKS
+from lwd_sim.suite import SUITE
+from lwd_sim.tasks import get_task
 
 HORIZON = 16  # control steps in a chunk
-LONG_CHUNKS = 30  # a task that usually takes longer is a long one
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Profile:
 
     tasks: tuple[str, ...]
     seeds: int
-    demonstrations: int
+    demonstrations: int  # tasks of the suite bring the rest of the paper's mix with them
     sft_steps: int
     rollouts: int  # autonomous ones of the SFT policy, for the offline buffer
     offline_steps: int
@@ -64,7 +64,7 @@ class Profile:
 PROFILES = {
     'short': Profile(('place', 'crate'), 1, 4, 500, 6, 150, 1, 6, 150, 10, 0),
     'evening': Profile(('place', 'crate', 'handover'), 3, 2, 1000, 20, 1200, 3, 20, 800, 30, 10),
-    'full': Profile(tuple(TASKS), 3, 5, 3000, 100, 8000, 8, 40, 4000, 50, 20),
+    'full': Profile(tuple(SUITE), 3, 50, 20000, 10, 12000, 4, 20, 6000, 50, 10),
 }
 
 
@@ -81,8 +81,8 @@ class Piece:
 
 
 def is_long(task: str) -> bool:
-    """Say whether a task counts as long-horizon."""
-    return TASKS[task].usual_time / HORIZON >= LONG_CHUNKS
+    """Say whether a task counts as long: it has scored sub-steps."""
+    return bool(get_task(task).stages)
 
 
 def methods_of(profile: Profile) -> dict[str, Method]:

@@ -24,6 +24,8 @@ from lwd_learner.status import compare_corrections
 from lwd_sim.collect import collect, DEMONSTRATION_SEED
 from lwd_sim.evaluate import batched, evaluation_seeds, rollout
 from lwd_sim.interventions import intervened_rollout, ONLINE_SEED
+from lwd_sim.suite import SUITE
+from lwd_sim.suite_data import mixture
 
 Report = Callable[[str], None]
 ROLLOUT_SEED = 50_000
@@ -56,9 +58,16 @@ class Bench:
         profile, seed = self.profile, piece.seed
         config = self.config('sft')
         demos: list[EpisodeArrays] = []
+        others: list[EpisodeArrays] = []
         for task in profile.tasks:
-            found = collect(task, profile.demonstrations, DEMONSTRATION_SEED + seed * STRIDE)
-            demos += arrays_of(found, f'demo-{task}', 'offline')
+            if task not in SUITE:
+                found = collect(task, profile.demonstrations, DEMONSTRATION_SEED + seed * STRIDE)
+                demos += arrays_of(found, 'demo', 'offline')
+                continue
+            for made in mixture(task, profile.demonstrations):  # the same for every seed
+                one = arrays_of([made.episode], made.kind, 'offline')
+                (demos if made.kind == 'demonstration' else others).extend(one)
+                self.report(f'{task}: {len(demos)} demonstrations, {len(others)} others')
         policy = fresh_policy(config, demos, seed)
         agent = make_agent(config, policy, seed, {'algorithm': 'bc'})
         settings = config.override(sft={'steps': profile.sft_steps}).sft
@@ -68,10 +77,11 @@ class Bench:
         seeds = range(ROLLOUT_SEED + seed * STRIDE, ROLLOUT_SEED + seed * STRIDE + profile.rollouts)
         results = self._roll(agent.acting_policy(), list(seeds), record=True)
         rollouts = arrays_of([result.episode for result in results], 'rollout', 'offline')
-        save_episodes(self.out / 'data' / str(seed) / 'offline', demos + rollouts)
+        save_episodes(self.out / 'data' / str(seed) / 'offline', demos + others + rollouts)
         return {**metrics, 'demonstrations': len(demos), 'rollouts': len(rollouts),
+                'others': len(others),
                 'rollout_success': float(np.mean([one.success for one in rollouts])),
-                'robot_steps': sum(map(len, demos + rollouts))}
+                'robot_steps': sum(map(len, demos + others + rollouts))}
 
     def _offline(self, piece: Piece) -> dict[str, Any]:
         learner = self._learner(piece, load_policy(self.folder(piece.seed, 'sft', 0)))
@@ -120,7 +130,7 @@ class Bench:
         count = profile.starts if last else profile.round_starts
         policy = load_policy(self.folder(piece.seed, piece.method, piece.round))
         results = self._roll(policy, list(evaluation_seeds(count)))
-        return {'rows': [[result.task, result.seed, score(result), result.steps]
+        return {'rows': [[result.task, result.seed, result.score, result.steps]
                          for result in results]}
 
     # -- parts
@@ -167,11 +177,6 @@ class Bench:
                                record=record)
             self.report(f'{len(results)} episodes')
         return results
-
-
-def score(result: Any) -> float:
-    """Return the sub-step score of a long task, else the success."""
-    return float(getattr(result, 'score', result.success))
 
 
 def arrays_of(episodes: Sequence[Any], name: str, origin: str) -> list[EpisodeArrays]:

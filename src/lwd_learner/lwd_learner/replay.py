@@ -14,12 +14,8 @@ import torch
 
 from lwd_learner.algorithms.dagger import imitation_ticks
 from lwd_learner.columns import Column
-from lwd_learner.episodes import (
-    EpisodeArrays,
-    EpisodeArraysError,
-    ORIGINS,
-    SOURCE_HOLD,
-)
+from lwd_learner.episodes import EpisodeArrays, ORIGINS, SOURCE_HOLD
+from lwd_learner.replay_layout import make_columns, require_fit
 from lwd_learner.transitions import annotate, Bools, Ints, returns, startable, Ticks
 
 Batch = dict[str, Any]  # tensors by name, and 'next': the same observation names at t + k
@@ -96,8 +92,9 @@ class ReplayBuffer:
         if episode.episode_id in self._ids:
             raise ReplayError(f'episode {episode.episode_id} is in the buffer already')
         if not self._columns:
-            self._create(episode)
-        self._check(episode)
+            self._inputs = tuple(sorted(episode.inputs))
+            self._columns = make_columns(episode, self._directory)
+        require_fit(episode, self._inputs, self._columns, self._robot)
         self._robot = self._robot or episode.robot_digest
         base = len(self)
         ticks = annotate(episode.gaps, terminal=episode.terminal, success=episode.success)
@@ -258,47 +255,3 @@ class ReplayBuffer:
 
     def _bucket(self, task: int, origin: int) -> Column:
         return self._starts.setdefault((task, origin), Column((), np.int64))
-
-    def _create(self, episode: EpisodeArrays) -> None:
-        self._inputs = tuple(sorted(episode.inputs))
-        shapes: dict[str, tuple[tuple[int, ...], Any]] = {
-            'action': (episode.actions.shape[1:], np.float32),
-            'source': ((), np.uint8),
-            'imitate': ((), np.bool_),
-            'remaining': ((), np.int32),
-            'terminal': ((), np.bool_),
-            'earned': ((), np.bool_),
-            'task': ((), np.uint8),
-            'origin': ((), np.uint8),
-            'success': ((), np.bool_),
-            'episode': ((), np.int32),
-            'instruction': (episode.instruction.shape, np.float32),
-        }
-        for name in self._inputs:
-            shapes[f'inputs.{name}'] = episode.inputs[name].shape[1:], episode.inputs[name].dtype
-        for name, (shape, dtype) in shapes.items():
-            path = self._directory / f'{name}.rows' if self._directory else None
-            self._columns[name] = Column(shape, dtype, path)
-
-    def _check(self, episode: EpisodeArrays) -> None:
-        """Compare with what the buffer holds before a single row is written."""
-        if tuple(sorted(episode.inputs)) != self._inputs:
-            raise EpisodeArraysError(
-                f'episode {episode.episode_id}: inputs {sorted(episode.inputs)}, the buffer '
-                f'holds {list(self._inputs)}: was it recorded in another observation mode?'
-            )
-        if self._robot and episode.robot_digest and episode.robot_digest != self._robot:
-            raise EpisodeArraysError(
-                f'episode {episode.episode_id}: recorded with robot specification '
-                f'{episode.robot_digest[:12]}, the buffer holds {self._robot[:12]}: learn from '
-                'each robot apart'
-            )
-        pairs = {'action': episode.actions, 'instruction': episode.instruction[None]}
-        pairs |= {f'inputs.{name}': array for name, array in episode.inputs.items()}
-        for name, array in pairs.items():
-            expected = self._columns[name].shape
-            if array.shape[1:] != expected:
-                raise EpisodeArraysError(
-                    f"episode {episode.episode_id}: '{name}' has shape {array.shape[1:]} a tick, "
-                    f'the buffer holds {expected}: is it of another robot?'
-                )

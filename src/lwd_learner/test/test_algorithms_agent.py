@@ -7,7 +7,7 @@ import torch
 
 from lwd_core.flow import make_policy, ResidualFlow
 from lwd_core.normalization import Normalizer
-from lwd_learner.algorithms import recap
+from lwd_learner.algorithms import qam, recap
 from lwd_learner.algorithms.agent import Agent
 from lwd_learner.algorithms.bc import bc_loss, BcConfig, flow_loss, sample_times
 from lwd_learner.algorithms.config import AgentConfig
@@ -230,3 +230,18 @@ def test_recap_advantage_of_a_perfect_value_is_zero_and_humans_are_positive():
     assert (recap.signs(noisy, level, human)[:10] == 1).all()
     kept = recap.drop_signs(torch.ones(10000, 1), 0.3, torch.Generator().manual_seed(0))
     assert float(kept.mean()) == pytest.approx(0.7, abs=0.02)
+
+
+def test_micro_batches_take_the_same_step(monkeypatch):
+    """Without the paths' noise only the order of sums differs."""
+    monkeypatch.setattr(qam, 'sde_step', lambda x, v, w, h, _: x + h * (2 * v - x / (w + h)))
+    gradients = []
+    for micro in (0, 3):
+        agent = Agent({**SMALL, 'actor_micro': micro, 'qam': {'beta': 5.0}}, policy())
+        torch.manual_seed(0)
+        for head in agent.target.q:  # untrained heads hardly depend on the action
+            torch.nn.init.normal_(head[-1].weight)
+        agent._learn_policy(batch())
+        gradients.append([p.grad for p in agent.policy.parameters()])
+    assert all(torch.allclose(x, y, rtol=1e-3, atol=1e-6) for x, y in zip(*gradients))
+    assert max(float(x.abs().max()) for x in gradients[0]) > 0

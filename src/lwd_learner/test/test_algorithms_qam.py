@@ -319,3 +319,86 @@ def test_robust_options_bound_a_few_ruling_samples():
 def test_impossible_settings_are_refused(change, word):
     with pytest.raises(ValueError, match=word):
         replace(QamConfig(), **change)
+
+
+def turning_field(turn: float):
+    """Return f_ref of N(0, I) in two dimensions whose Jacobian is not symmetric: it turns, too."""
+    still = gaussian_field(torch.zeros(2, dtype=F64), torch.eye(2, dtype=F64))
+    matrix = turn * tensor([[0.0, -1.0], [1.0, 0.0]], dtype=F64)
+    return lambda x, w: still(x, w) + x @ matrix.T
+
+
+def test_tilted_law_under_a_reference_that_turns():
+    """The paths keep N(0, I)'s tilt; the transposed product (a JVP) misses its mean by far."""
+    k, best = torch.diag(tensor([2.0, 0.2], dtype=F64)), tensor([1.0, -1.0], dtype=F64)
+    cov = torch.linalg.inv(torch.eye(2, dtype=F64) + k)
+    mean = cov @ k @ best
+
+    def q(x: Tensor) -> Tensor:
+        return -((x - best) @ k * (x - best)).sum(1) / 2
+
+    def ends(reference, adjoint) -> Tensor:
+        generator, steps = torch.Generator().manual_seed(0), 50
+        table = Table(steps, 2, reference)
+        for _ in range(10):
+            noise = torch.randn(4000, 2, generator=generator, dtype=F64)
+            paths = qam.rollout(table, reference, noise, steps, generator)
+            table.fit(paths, qam.lean_adjoint(
+                adjoint, paths, qam.terminal_adjoint(q, paths.x[-1], WIDE)))
+        return paths.x[-1]
+
+    turning, back = turning_field(0.5), turning_field(-0.5)
+    x = ends(turning, turning)
+    assert torch.allclose(x.mean(0), mean, atol=0.06)
+    assert torch.allclose(x.T.cov(), cov, atol=0.06)
+    wrong = ends(turning, back)  # the Jacobian of the field that turns back is the transpose
+    assert float((wrong.mean(0) - mean).norm()) > 0.2
+
+
+@pytest.mark.parametrize('source', ['policy', 'reference'])
+def test_what_was_evaluated_on_the_way_gives_the_loss_of_evaluating_it_again(source):
+    net, field = nets()
+    _, frozen = nets(1)
+    config = QamConfig(path_source=source, beta=2.0)
+    noise = torch.randn(6, 2, 3)
+
+    def q(a: Tensor) -> Tensor:
+        return (a ** 2).sum((1, 2))
+
+    loss, _ = qam.qam_loss(field, frozen, q, noise, config, torch.Generator().manual_seed(0))
+    path = field if source == 'policy' else frozen
+    paths = qam.rollout(path, frozen, noise, 10, torch.Generator().manual_seed(0))
+    g = qam.lean_adjoint(frozen, paths, qam.terminal_adjoint(q, paths.x[-1], config))
+    again = (qam.matching_errors(field, frozen, paths, g) / 6).mean()
+    assert float(loss.detach()) == pytest.approx(float(again.detach()), rel=1e-5)
+    ours, theirs = (torch.autograd.grad(x, net[0].weight)[0] for x in (loss, again))
+    assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-7)
+
+
+def test_padded_dimensions_have_no_adjoint_and_no_loss():
+    config = QamConfig(beta=1.0, padded_dims=1)
+    action = torch.zeros(4, 2, 3)
+    g = qam.terminal_adjoint(lambda a: a.sum((1, 2)), action, config)
+    assert (g[..., -1] == 0).all() and (g[..., :2] == -1).all()
+    _, field = nets()
+
+    def off(x: Tensor, w: Tensor) -> Tensor:
+        return field(x, w) + torch.nn.functional.pad(torch.ones_like(x[..., :1]), (2, 0))
+
+    losses = [float(qam.qam_loss(policy, field, lambda a: 0 * a.sum((1, 2)), torch.ones(4, 2, 3),
+                                 config, torch.Generator().manual_seed(0))[0].detach())
+              for policy in (field, off)]
+    assert losses == [0.0, 0.0]
+
+
+def test_bfloat16_networks_keep_states_and_loss_in_float32_and_near():
+    net, field = nets()
+    _, frozen = nets(1)
+    losses = []
+    for precision in ('float32', 'bfloat16'):
+        loss, logged = qam.qam_loss(
+            field, frozen, lambda a: (a ** 2).sum((1, 2)), torch.ones(64, 2, 3),
+            QamConfig(precision=precision), torch.Generator().manual_seed(0))
+        assert loss.dtype == torch.float32 and logged['adjoint_max'].dtype == torch.float32
+        losses.append(float(loss.detach()))
+    assert losses[1] == pytest.approx(losses[0], rel=0.05) and losses[0] != losses[1]
