@@ -73,6 +73,14 @@ def test_two_publishers_of_one_topic_are_told_apart():
     assert losses.take() == {'joints': 7} and losses.total == 7
 
 
+def test_a_long_silence_of_one_publisher_is_a_loss_once_it_is_clear():
+    losses = LossCounter()
+    for number in range(1, 100):
+        losses.arrived('joints', number)
+    later = [losses.arrived('joints', 2000 + number) for number in range(100)]
+    assert sum(later) == 2000 - 100 == losses.total and later[0] == 0
+
+
 def test_a_publisher_that_starts_again_has_lost_nothing():
     losses = LossCounter()
     assert [losses.arrived('a', n) for n in (7, 8, 1, 2, 5)] == [0, 0, 0, 0, 2]

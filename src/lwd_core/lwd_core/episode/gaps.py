@@ -4,25 +4,40 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 _GAP = 1.75  # periods between two messages: one is missing
 _SAMPLES = 31  # intervals the period is the median of
 _LEARN = 8  # intervals before the period is believed
 _STREAMS = 8  # publishers of one topic told apart
-_FAR = 100_000  # a number so far ahead is another publisher's
+_SURE = 100  # messages missing in a row that are taken for lost at once
+_SETTLE = 50  # messages after which a larger jump is, if nobody else published meanwhile
+
+
+@dataclass
+class _Stream:
+    """One publisher of a topic, as its numbers tell."""
+
+    last: int
+    doubt: int = 0  # messages lost before it, unless it is a publisher of its own
+    before: _Stream | None = None  # whom it would continue
+    before_last: int = 0
+    grown: int = 0
 
 
 class LossCounter:
     """Messages that were published and never arrived, by topic, from their publishers' numbers.
 
-    A message belongs to the publisher whose last number is closest below its own; where there is
-    none, a new publisher is met (or an old one, restarted) and counting starts afresh.
+    A message belongs to the publisher whose last number is closest below its own. A number far
+    ahead is another publisher's (each arm may publish its own joint states), unless the one before
+    is silent from then on. A number below all others is a new publisher's, or of one that was
+    started again: no loss.
     """
 
     def __init__(self) -> None:
         self.total = 0
-        self._streams: dict[str, list[int]] = {}  # topic -> last number of every publisher
+        self._streams: dict[str, list[_Stream]] = {}
         self._lost: dict[str, int] = {}
 
     def arrived(self, topic: str, sequence: int | None) -> int:
@@ -30,14 +45,28 @@ class LossCounter:
         if sequence is None:
             return 0
         streams = self._streams.setdefault(topic, [])
-        below = [last for last in streams if last < sequence <= last + _FAR]
-        if not below:
-            streams.append(sequence)
+        below = [stream for stream in streams if stream.last < sequence]
+        stream = max(below, key=lambda stream: stream.last) if below else None
+        if stream is None or sequence - stream.last - 1 > _SURE:
+            doubt = 0 if stream is None else sequence - stream.last - 1
+            streams.append(_Stream(sequence, doubt, stream, stream.last if stream else 0))
             del streams[:-_STREAMS]
             return 0
-        last = max(below)
-        streams[streams.index(last)] = sequence
-        return self.add(topic, sequence - last - 1) if sequence > last + 1 else 0
+        lost = sequence - stream.last - 1 + self._settled(streams, stream)
+        stream.last = sequence
+        return self.add(topic, lost) if lost else 0
+
+    def _settled(self, streams: list[_Stream], stream: _Stream) -> int:
+        """Return the losses before a stream once it is clear that they are losses."""
+        stream.grown += 1
+        if not stream.doubt or stream.grown < _SETTLE:
+            return 0
+        lost, before = stream.doubt, stream.before
+        stream.doubt, stream.before = 0, None
+        if before is None or before.last != stream.before_last:
+            return 0  # it went on beside it: another publisher
+        streams[:] = [other for other in streams if other is not before]
+        return lost
 
     def add(self, topic: str, count: int) -> int:
         """Count `count` losses known otherwise (a full queue, an event of the middleware)."""
