@@ -21,7 +21,8 @@ KEYS: dict[str, str | None] = {
     'websockets': 'python3-websockets',
     'torch': None, 'mujoco': None, 'gymnasium': None, 'safetensors': None, 'rosbags': None,
     'mcap': None, 'mcap_ros2': None, 'obstore': None, 'mink': None, 'pygame': None,
-    'textual': None, 'onnx': None, 'onnxruntime': None,
+    'textual': None, 'onnx': None, 'onnxruntime': None, 'av': None, 'pyarrow': None,
+    'moto': None, 'rerun': None,
 }
 ROS_PACKAGES = frozenset((
     'rclpy', 'cv_bridge', 'message_filters', 'launch', 'launch_ros', 'ament_index_python',
@@ -32,7 +33,7 @@ ROS_PACKAGES = frozenset((
 # Modules of a dependency that has another name, or of the standard tools around it.
 PART_OF = {'rpyutils': 'rclpy', 'rosidl_parser': 'rosidl_default_generators'}
 # Distribution names where they differ from the module's.
-DISTRIBUTIONS = {'mcap_ros2': 'mcap-ros2-support', 'pygame': 'pygame-ce'}
+DISTRIBUTIONS = {'mcap_ros2': 'mcap-ros2-support', 'pygame': 'pygame-ce', 'rerun': 'rerun-sdk'}
 # Declared for robots with ROS 2 installed although nothing imports them by a plain statement.
 BY_NAME = frozenset(('rosidl_default_runtime', 'ros2launch', 'robot_state_publisher'))
 
@@ -73,7 +74,8 @@ def check_package(package: Path, workspace: frozenset[str]) -> list[str]:
     everything = set().union(*tags.values()) if tags else set()
     errors = []
 
-    local = frozenset({name} | {path.stem for path in (package / 'test').rglob('*.py')})
+    # Fixtures of one package's tests may serve another's.
+    local = frozenset({name} | {path.stem for path in package.parent.glob('*/test/**/*.py')})
     code = needed(iter(sorted((package / name).rglob('*.py'))), frozenset({name}))
     test = needed(iter(sorted((package / 'test').rglob('*.py'))), local)
     setup_text = (package / 'setup.py').read_text() if (package / 'setup.py').is_file() else ''

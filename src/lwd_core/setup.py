@@ -11,7 +11,8 @@ setup(
         ('share/ament_index/resource_index/packages', ['resource/' + package_name]),
         ('share/' + package_name, ['package.xml']),
     ],
-    install_requires=['setuptools', 'mcap', 'obstore', 'onnx', 'onnxscript', 'rosbags', 'safetensors', 'torch'],
+    install_requires=[
+        'setuptools', 'mcap', 'obstore', 'onnx', 'onnxscript', 'rosbags', 'safetensors', 'torch'],
     zip_safe=True,
     maintainer='LWD maintainers',
     maintainer_email='maintainers@lwd-robotics.org',
