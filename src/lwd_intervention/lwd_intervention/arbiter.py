@@ -25,10 +25,10 @@ from lwd_core.clock import NS_PER_S, Tick
 from lwd_core.guard import Clamp, GuardResult
 from lwd_core.guard_shield import Workspace
 from lwd_core.robot import RobotSpec
-from lwd_core.topics import CommandTag
 from lwd_intervention.intervention import TakeoverLog
 from lwd_intervention.modes import allowed, Cause, DRIVERS, Mode, Source, STANDING
 from lwd_intervention.motion import Motion
+from lwd_intervention.permits import Permits
 from lwd_intervention.records import (
     ArbiterConfig,
     Episode,
@@ -39,7 +39,7 @@ from lwd_intervention.records import (
     Vector,
 )
 from lwd_intervention.ticks import TickBook
-from lwd_intervention.watch import Surroundings, Teleop
+from lwd_intervention.watch import Teleop
 
 DRIVER_SOURCE = {Mode.POLICY: Source.POLICY, Mode.HUMAN: Source.HUMAN}
 CLAMP_NAMES = tuple((bit, str(bit.name).lower()) for bit in Clamp if bit)
@@ -65,7 +65,8 @@ class Arbiter:
         self._period = robot.period_ns
         self._ticks = TickBook(robot.period_ns, self.config.max_ahead_periods)
         self._motion = Motion(robot, workspace)
-        self._around = Surroundings(self.config.max_joint_age)
+        self._permits = Permits(self.config, robot.period_ns)
+        self._around = self._permits.around
         self._since = 0                     # first tick of this mode
         self._good: int | None = None       # newest tick this driver filled in this mode
         self._fault = ''                    # why the driver's last command was invalid
@@ -76,9 +77,6 @@ class Arbiter:
         self._waiting_human: Request | None = None
         self._source = ''                   # of the person who drives, '' if not named
         self._person = ('', '', '')         # operator, source and reason of the newest request
-        self._policy_ready = False
-        self._policy_reason = 'no policy/status yet'
-        self._checkpoint = ''
         self._policy_meant = False          # the policy drives in this episode
         self._chunk = 0                     # of the last executed policy action
         self._out: list[Output] = []
@@ -163,8 +161,7 @@ class Arbiter:
 
     def on_policy_status(self, ready: bool, reason: str, checkpoint: str) -> list[Output]:
         """Take whether the policy can act, why not, and the digest it acts with."""
-        self._policy_ready, self._policy_reason = ready, reason or 'not ready'
-        self._checkpoint = checkpoint
+        self._permits.take_policy(ready, reason, checkpoint)
         if ready and self._resumable and self.mode is Mode.HOLD:
             self._resume()
         return self._flush()
@@ -184,7 +181,7 @@ class Arbiter:
         self, mode: Mode, operator: str = '', source: str = '', reason: str = '',
     ) -> tuple[bool, str, list[Output]]:
         """Ask for a mode; return whether it was granted, why not and what to do, and records."""
-        refusal = self._refuse_request(mode)
+        refusal = self._permits.refuse_request(self.mode, mode, self.running)
         if refusal is not None or mode is self.mode:
             return refusal is None, refusal or f'already in {mode.name}', self._flush()
         default = {Mode.HUMAN: 'takeover', Mode.POLICY: 'handback', Mode.HOLD: 'hold requested',
@@ -243,39 +240,17 @@ class Arbiter:
             self._start_takeover(self.mode, self._origin)
             return
         self._transition(Mode.HOLD, Cause.EPISODE, 'episode started', 'episode')
-        if self._blocked():
+        if self._permits.blocked:
             return
-        if episode.start_mode is Mode.POLICY and not self._policy_can_act():
+        if episode.start_mode is Mode.POLICY and not self._permits.policy_can_act:
             self._resumable = self.config.resume_after_starvation and self.mode is Mode.HOLD
             return
         self._transition(episode.start_mode, Cause.EPISODE, 'episode started', 'episode')
         if self.mode is Mode.HUMAN:
             self._take_open_tick_for_human()
 
-    def _refuse_request(self, mode: Mode) -> str | None:
-        if mode is self.mode:
-            return None
-        if not allowed(self.mode, mode, Cause.REQUEST):
-            return (f'{self.mode.name} to {mode.name} is not allowed; '
-                    'release the emergency stop by requesting HOLD first')
-        if mode in DRIVERS and self._blocked():
-            return f'{self._blocked()}; stop it, only the arbiter may command the robot'
-        if mode is Mode.POLICY and not self.running:
-            return 'POLICY needs a running episode; start one (episode/start)'
-        if mode is Mode.POLICY and not self._policy_can_act():
-            return f'the policy is not ready: {self._policy_reason}; stay or request HOLD'
-        return None
-
-    def _policy_can_act(self) -> bool:
-        return self._policy_ready or not self.config.require_policy
-
-    def _blocked(self) -> str:
-        return self._around.other_writers() if self.config.hold_on_second_writer else ''
-
     def _resume(self) -> None:
-        if self._ticks.now is None or self._around.old_joints(self._ticks.now) or self._blocked():
-            return
-        if self.running and self._policy_can_act():
+        if self.running and self._permits.may_resume(self._ticks.now):
             self._transition(Mode.POLICY, Cause.RESUME, 'policy is back', ARBITER)
 
     def _lose_driver(self, reason: str) -> None:
@@ -314,7 +289,7 @@ class Arbiter:
         if episode is None or not episode.running or not self._policy_meant:
             return
         self._out.append(self.takeovers.start(
-            since, self._tick_index(since), episode.id, *self._person, self._checkpoint,
+            since, self._tick_index(since), episode.id, *self._person, self._permits.checkpoint,
             self._chunk if before is Mode.POLICY else 0))
 
     def _end_takeover(self, mode: Mode, reason: str) -> None:
@@ -368,23 +343,13 @@ class Arbiter:
         if self._ticks.floor(request.stamp_ns) < self._since:
             return 'older than the mode change'
         if request.tag is not None:
-            refusal = self._refuse_plan(request.stamp_ns, request.tag)
+            refusal = self._permits.refuse_plan(
+                self._ticks.floor(request.stamp_ns), request.tag, self.epoch, self._since)
             if refusal is not None:
                 return refusal
         if driver is Mode.HUMAN and self._around.deadman(self._source):
             return 'deadman released'
         return self._ticks.refuse(request.stamp_ns)
-
-    def _refuse_plan(self, stamp_ns: int, tag: CommandTag) -> str | None:
-        """Return why a row of a chunk is not executed; row 0 is the tick it was planned at."""
-        age = tag.index * self._period
-        if tag.epoch != self.epoch:
-            return 'planned in another epoch'
-        if self._ticks.floor(stamp_ns) - age < self._since:
-            return 'planned from an observation before the mode change'
-        if age > self.config.max_plan_age * NS_PER_S:
-            return 'planned from an observation too old'
-        return None
 
     def _hold_open_tick(self) -> None:
         stamp = self.open_tick
