@@ -51,6 +51,7 @@ class Robot:
     def __init__(self, node, simulated=False):
         self.statuses = []
         self.simulated = simulated
+        self.clock_node = node
         self.clock = publisher(node, replace(topics.CLOCK, name='clock'))
         self.publishers = {name: publisher(node, spec) for name, spec in SPECS.items()}
         self._listener = subscription(node, topics.RECORDER_STATUS, self.statuses.append)
@@ -238,3 +239,72 @@ def test_parameters_that_make_no_sense_are_refused(tmp_path):
                     Parameter(key, value=value) for key, value in values.items()])
     finally:
         context.try_shutdown()
+
+
+@pytest.fixture
+def make_recorder(robot_alone, tmp_path):
+    """Return how to start recorders in this process, and the robot beside them."""
+    context = rclpy.Context()
+    context.init(domain_id=DOMAIN)
+    executor = SingleThreadedExecutor(context=context)
+    nodes = []
+
+    def make(name, **parameters):
+        values = {'robot_file': str(ROOT / 'config/robots/sim.yaml'), 'robot': 'sim',
+                  'store': str(tmp_path / name), 'disk_stop_mib': 1, 'disk_warn_mib': 1,
+                  **parameters}
+        node = RecorderNode(context=context, namespace=NAMESPACE, parameter_overrides=[
+            Parameter(key, value=value) for key, value in values.items()])
+        nodes.append(node)
+        executor.add_node(node)
+        return node
+
+    thread = threading.Thread(target=executor.spin)
+    thread.start()
+    yield make
+    executor.shutdown()
+    thread.join()
+    for node in nodes:
+        node.destroy_node()
+    context.try_shutdown()
+
+
+def test_two_recorders_of_one_robot_are_noticed_by_both_and_the_next_episode_refused(
+        robot_alone, make_recorder):
+    first, second = make_recorder('one'), make_recorder('two')
+    wait_for(lambda: first.recorder.rival and second.recorder.rival, 'rivals')
+    assert 'two recorders for one robot' in first.recorder.rival
+    recipe = Recipe(ticks=5)
+    ready = next(message for _, topic, message in script(ROBOT, recipe, MESSAGES)
+                 if topic == 'episode' and message.phase == 2)
+    robot_alone.publish('episode', ready)
+    wait_for(lambda: any(status.state == RecorderStatus.FAULT and 'two recorders' in status.reason
+                         for status in robot_alone.statuses), 'FAULT')
+    second.destroy_node()
+    wait_for(lambda: not first.recorder.rival, 'the end of it')
+
+
+def test_a_camera_that_offers_best_effort_is_recorded_all_the_same(
+        robot_alone, make_recorder, tmp_path):
+    """A raw camera is asked for reliably; many drivers do not offer that."""
+    from rclpy.qos import qos_profile_sensor_data
+    from sensor_msgs.msg import Image
+
+    recorder = make_recorder('store', raw_cameras=['head'])
+    node = robot_alone.clock_node
+    camera = node.create_publisher(Image, 'camera/head/image', qos_profile_sensor_data)
+    wait_for(camera.get_subscription_count, 'a subscription that fits')
+    robot_alone.publishers.pop('camera/head/image/compressed').destroy()  # nobody listens to it
+    robot_alone.wait_until_heard()
+    image = Image(width=4, height=2, encoding='rgb8', step=12, data=bytes(24))
+    recipe = Recipe(ticks=30)
+    robot_alone.run(recipe, until=lambda tick: camera.publish(image))
+    store = FolderStore(tmp_path / 'store')
+    wait_for(lambda: list_episodes(store), 'the episode')
+    meta = read_meta(store, list_episodes(store)[0])
+    assert meta.topics['/sim/camera/head/image']['count'] > 10
+    bag = EpisodeBagReader(store.local(list_episodes(store)[0]) / meta.bag['file'])
+    bag.raw()
+    offered = bag.offered_qos()['/sim/camera/head/image']
+    assert [profile['reliability'] for profile in offered] == ['best_effort']
+    assert recorder.recorder.status().lost_total == 0
