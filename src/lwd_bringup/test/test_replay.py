@@ -84,8 +84,11 @@ class Listener:
         while not (until() if until else self.replay.done.is_set()):
             assert time.monotonic() < end, {key: len(value) for key, value in self.heard.items()}
             self.executor.spin_once(timeout_sec=0.02)
-        for _ in range(20):
-            self.executor.spin_once(timeout_sec=0.01)
+        heard = -1
+        while heard != (heard := sum(map(len, self.heard.values())) + len(self.clock)):
+            quiet = time.monotonic() + 0.5
+            while time.monotonic() < quiet:
+                self.executor.spin_once(timeout_sec=0.01)
         return self
 
     def ticks(self, topic):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwd_core import topics
-from lwd_core.episode.bag import decoded_frame, EpisodeBag, RawFrame
+from lwd_core.episode.bag import EpisodeBag, glance, RawFrame, Timing
 from lwd_core.images import ImageError
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ def refused(error: Exception) -> Audit:
 
 def audit_episode(data: EpisodeData, bag: EpisodeBag) -> Audit:
     """Look at everything that is known to go wrong with a recording."""
-    findings = [*_record(data), *_ticks(data, bag), *_sensors(data, bag), *_actions(data),
+    runs = {name: bag.timing(name) for name in _sampled(bag)}
+    findings = [*_record(data), *_ticks(data, bag), *_sensors(bag, runs), *_actions(data),
                 *_joints(data), *_lateness(bag)]
     facts: dict[str, Any] = {
         'ticks': len(data), 'dropped': data.dropped, 'substituted': data.substituted,
@@ -89,8 +90,7 @@ def audit_episode(data: EpisodeData, bag: EpisodeBag) -> Audit:
     }
     for camera in bag.robot.camera_names:
         findings += _camera(camera, data, bag)
-    for name in _sampled(bag):
-        facts[name] = asdict(bag.timing(name))
+    facts |= {name: asdict(run) for name, run in runs.items()}
     lost = {topic: one['lost'] for topic, one in data.meta.topics.items() if one.get('lost')}
     if lost:
         facts['lost'] = lost
@@ -134,14 +134,13 @@ def _ticks(data: EpisodeData, bag: EpisodeBag) -> Iterator[Finding]:
         yield Finding(WARN, f'{topic} ({type_}) is unknown and was skipped')
 
 
-def _sensors(data: EpisodeData, bag: EpisodeBag) -> Iterator[Finding]:
+def _sensors(bag: EpisodeBag, runs: dict[str, Timing]) -> Iterator[Finding]:
     nominal = {topics.JOINT_STATES.name: bag.robot.control_rate}
     for camera in bag.robot.cameras:
         rate = min(camera.rate, bag.robot.control_rate)
         nominal[topics.camera(camera.name).name] = rate
         nominal[topics.camera_raw(camera.name).name] = rate
-    for name in _sampled(bag):
-        run = bag.timing(name)
+    for name, run in runs.items():
         if name in nominal and run.rate < RATE_SHARE * nominal[name]:
             yield Finding(WARN, f'{name} came at {run.rate:.1f} Hz, nominal is '
                                 f'{nominal[name]:g} Hz')
@@ -204,7 +203,7 @@ def _black(camera: str, frames: list[tuple[int, Any]], needed: bool) -> Iterator
     black = damaged = 0
     for index in chosen:
         try:
-            image = decoded_frame(frames[index][1])
+            image = glance(frames[index][1])
         except ImageError:
             damaged += 1
             continue
@@ -223,7 +222,8 @@ def _lateness(bag: EpisodeBag) -> Iterator[Finding]:
     """Say how late actions were executed and chunks came; simulated time does not tell."""
     if bag.meta.clock == 'sim':
         return
-    late = [raw.log_ns - _stamp(raw) for raw in bag.raw(topics.EXECUTED_ACTION.name)]
+    name = topics.EXECUTED_ACTION.name
+    late = [raw.log_ns - stamp for raw, stamp in zip(bag.raw(name), bag.stamps(name).tolist())]
     if not late:
         return
     period = bag.robot.period_ns
@@ -232,11 +232,6 @@ def _lateness(bag: EpisodeBag) -> Iterator[Finding]:
         p99 = float(np.percentile(late, 99)) / 1e6
         yield Finding(WARN, f'{share:.0%} of the actions came over half a period late, p99 '
                             f'{p99:.0f} ms after their tick')
-
-
-def _stamp(raw: Any) -> int:
-    from lwd_core.episode.reader import header_stamp
-    return header_stamp(raw.data)
 
 
 def _rows(values: NDArray[Any]) -> NDArray[Any]:

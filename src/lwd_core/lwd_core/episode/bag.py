@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lwd_core import topics
+from lwd_core.episode import cdr
 from lwd_core.episode.cdr import image_bytes
 from lwd_core.episode.errors import EpisodeError
 from lwd_core.episode.meta import EpisodeMeta
@@ -71,6 +73,8 @@ class EpisodeBag:
                 found = names[message.channel] = self._by_topic.setdefault(topic, [])
             found.append(message)
         self.skipped = self._check_types(prefix)
+        self._stamps: dict[str, NDArray[np.int64]] = {}
+        self._frames: dict[str, list[tuple[int, memoryview | RawFrame]]] = {}
 
     def _check_types(self, prefix: str) -> dict[str, str]:
         """Return topic -> type of what is not LWD's."""
@@ -97,25 +101,37 @@ class EpisodeBag:
         """Yield the decoded messages of a topic, in file order."""
         return map(self.reader.decode, self.raw(name))
 
-    def frames(self, camera: str) -> Iterator[tuple[int, memoryview | RawFrame]]:
-        """Yield (stamp, JPEG or raw frame) of a camera in file order, compressed and raw."""
-        compressed = self.raw(topics.camera(camera).name)
-        raw = self.raw(topics.camera_raw(camera).name)
+    def stamps(self, name: str) -> NDArray[np.int64]:
+        """Return the header stamps [N] of a topic in file order."""
+        if name not in self._stamps:
+            self._stamps[name] = np.array([header_stamp(one.data) for one in self.raw(name)],
+                                          np.int64)
+        return self._stamps[name]
+
+    def frames(self, camera: str) -> list[tuple[int, memoryview | RawFrame]]:
+        """Return (stamp, JPEG or raw frame) of a camera in file order, compressed and raw."""
+        if camera not in self._frames:
+            self._frames[camera] = self._read_frames(camera)
+        return self._frames[camera]
+
+    def _read_frames(self, camera: str) -> list[tuple[int, memoryview | RawFrame]]:
+        name = topics.camera(camera).name
+        compressed, raw = self.raw(name), self.raw(topics.camera_raw(camera).name)
         if not raw:
-            yield from ((header_stamp(one.data), image_bytes(one.data)) for one in compressed)
-            return
+            stamps = self.stamps(name).tolist()
+            return [(stamp, image_bytes(one.data)) for stamp, one in zip(stamps, compressed)]
         both = [*((one, False) for one in compressed), *((one, True) for one in raw)]
-        for message, is_raw in sorted(both, key=lambda pair: pair[0].log_ns):
-            yield header_stamp(message.data), (
-                RawFrame(self.reader, message) if is_raw else image_bytes(message.data))
+        return [(header_stamp(message.data),
+                 RawFrame(self.reader, message) if is_raw else image_bytes(message.data))
+                for message, is_raw in sorted(both, key=lambda pair: pair[0].log_ns)]
 
     def executed(self) -> list[Any]:
         """Return the executed actions of RUNNING, one a tick, in tick order."""
         start, end = self.meta.started_ns, self.meta.ended_ns
-        found: dict[int, Any] = {}
+        found: dict[int, RawMessage] = {}
         newest = 0
-        for raw in self.raw(topics.EXECUTED_ACTION.name):
-            tick = header_stamp(raw.data)
+        messages = self.raw(topics.EXECUTED_ACTION.name)
+        for tick, raw in zip(self.stamps(topics.EXECUTED_ACTION.name).tolist(), messages):
             never_ran = start == end == 0  # a simulated clock may start an episode at 0
             if never_ran or tick < start or (end and tick > end):
                 continue
@@ -123,8 +139,10 @@ class EpisodeBag:
                 raise EpisodeError('clock', f'{self.reader.path}: tick {tick} ns comes after '
                                             f'{newest} ns: the clock jumped back')
             newest = tick
-            found[tick] = self.reader.decode(raw)  # the last one sent in a tick counts
-        return list(found.values())
+            found[tick] = raw  # the last one sent in a tick counts
+        fast = self.reader.is_defined_as(*cdr.EXECUTED_ACTION)
+        return [cdr.executed_action(raw.data) if fast else self.reader.decode(raw)
+                for raw in found.values()]
 
     def chunk_sources(self) -> dict[int, dict[str, int]]:
         """Return what was joined live: tick -> source -> stamp."""
@@ -137,11 +155,13 @@ class EpisodeBag:
     def feed(self, assembler: ObservationAssembler) -> None:
         """Give every sensor sample to the assembler."""
         try:
-            for joints in self.decoded(topics.JOINT_STATES.name):
-                assembler.add_joints(stamp_ns(joints.header.stamp), joints.name, joints.position)
+            name = topics.JOINT_STATES.name
+            for stamp, (names, positions) in zip(self.stamps(name).tolist(), self._joints()):
+                assembler.add_joints(stamp, names, positions)
             if assembler.spec.mode == 'state':
-                for state in self.decoded(topics.STATE_OBSERVATION.name):
-                    assembler.add_state(stamp_ns(state.header.stamp), state.names, state.values)
+                name = topics.STATE_OBSERVATION.name
+                for stamp, state in zip(self.stamps(name).tolist(), self.decoded(name)):
+                    assembler.add_state(stamp, state.names, state.values)
         except ObservationError as error:
             reason = 'nan' if 'finite' in str(error) else 'other_robot'
             raise EpisodeError(reason, f'{self.reader.path}: {error}') from error
@@ -150,9 +170,17 @@ class EpisodeBag:
                 payload: Any = data
                 assembler.add_image(camera, stamp, payload)
 
+    def _joints(self) -> Iterator[tuple[Any, Any]]:
+        """Yield names and positions of every joint state."""
+        name = topics.JOINT_STATES.name
+        if self.reader.is_defined_as(*cdr.JOINT_STATE):
+            yield from (cdr.joint_state(raw.data) for raw in self.raw(name))
+            return
+        yield from ((joints.name, joints.position) for joints in self.decoded(name))
+
     def timing(self, name: str) -> Timing:
         """Return how the stamps of a topic with headers run while the episode did."""
-        stamps = np.array([header_stamp(one.data) for one in self.raw(name)], np.int64)
+        stamps = self.stamps(name)
         inside = (stamps >= self.meta.started_ns) & (stamps <= (self.meta.ended_ns or 2**62))
         return timing(stamps[inside])
 
@@ -162,7 +190,7 @@ def timing(stamps: NDArray[np.int64]) -> Timing:
     if len(stamps) < 2:
         return Timing(len(stamps), float('nan'), float('nan'), 0, 0)
     steps = np.diff(stamps)
-    forward = np.diff(np.unique(stamps))
+    forward = steps if (steps > 0).all() else np.diff(np.unique(stamps))
     span = float(stamps.max() - stamps.min()) / 1e9
     return Timing(
         len(stamps), len(forward) / span if span else float('nan'),
@@ -170,11 +198,15 @@ def timing(stamps: NDArray[np.int64]) -> Timing:
         int((steps < 0).sum()), int((steps == 0).sum()))
 
 
-def decoded_frame(frame: memoryview | RawFrame) -> Image:
-    """Return a frame as RGB uint8 [H, W, 3]; ImageError if it cannot be decoded."""
-    from lwd_core.images import decode_jpeg
+def glance(frame: memoryview | RawFrame) -> NDArray[np.uint8]:
+    """Return a frame in grey, an eighth of its size where it is a JPEG: cheap to look at.
+
+    Raises ImageError if it cannot be decoded.
+    """
     if isinstance(frame, RawFrame):
         return frame()
-    if not len(frame):
-        raise ImageError('compressed image holds 0 bytes')
-    return decode_jpeg(frame)  # type: ignore[arg-type]
+    found = cv2.imdecode(np.frombuffer(frame, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8) \
+        if len(frame) else None
+    if found is None:
+        raise ImageError(f'compressed image of {len(frame)} bytes is neither JPEG nor PNG')
+    return np.asarray(found, np.uint8)

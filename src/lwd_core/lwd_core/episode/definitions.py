@@ -94,3 +94,9 @@ def typestore(schemas: frozenset[tuple[str, str]]) -> Any:
         types = get_types_from_msg(text, name)
         store.register({key: value for key, value in types.items() if key not in store.fielddefs})
     return store
+
+
+@lru_cache(maxsize=128)
+def rihs_of(name: str, text: str) -> str:
+    """Return the RIHS01 hash of a type by its full definition text."""
+    return str(typestore(frozenset(((name, text),))).hash_rihs01(name))

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from lwd_core.episode.definitions import typestore
+from lwd_core.episode.definitions import rihs_of, typestore
 from lwd_core.episode.errors import EpisodeError
 from lwd_core.episode.migrate import migration
 from lwd_core.episode.scan import Channel, RawMessage, Scan, Schema
@@ -93,6 +93,16 @@ class EpisodeBagReader:
         except Exception as error:  # rosbags raises its own kinds, struct.error, UnicodeDecodeError
             raise EpisodeError('damaged', f'{self.path}: a message of {self.topic_of(message)} '
                                           f'cannot be decoded as {schema.name}: {error}') from error
+
+    def is_defined_as(self, type_name: str, rihs: str) -> bool:
+        """Say whether this bag defines a type exactly so, by its RIHS01 hash."""
+        text = self.definitions().get(type_name)
+        if text is None:
+            return False
+        try:
+            return rihs_of(type_name, text) == rihs
+        except Exception:  # a parser for foreign text raises whatever it likes
+            return False
 
     def messages(
         self, topics: Collection[str] | None = None,
