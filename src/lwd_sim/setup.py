@@ -20,6 +20,7 @@ setup(
     entry_points={
         'console_scripts': [
             'sim_robot_node = lwd_sim.sim_robot_node:main',
+            'view_node = lwd_sim.view_node:main',
             'operator_node = lwd_sim.operator_node:main',
         ],
     },

@@ -53,7 +53,8 @@ def test_a_person_drives_in_real_time_and_sees_the_cell():
 
 def test_the_scripted_operator_may_drive_through_a_joystick():
     by_name = {node.name: node for node in build(
-        'sim', operator='supervise', operator_teleop='joystick').nodes}
+        'sim', operator='supervise', operator_teleop='joystick', joystick_tasks='place').nodes}
+    assert by_name['operator'].parameters['joystick_tasks'] == ['place']
     assert by_name['operator'].parameters['teleop'] == 'joystick'
     assert by_name['teleop'].parameters['mapping'] == 'scripted'
     assert by_name['teleop'].parameters['await_joy'] is True

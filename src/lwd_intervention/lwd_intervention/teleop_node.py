@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 import threading
-import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -38,8 +37,9 @@ from lwd_intervention.teleop.session import (
     SessionConfig,
     State,
 )
-from lwd_msgs.msg import EpisodeState, Outcome, PolicyStatus
-from lwd_msgs.srv import DiscardEpisode, LabelEpisode, RequestMode, StartEpisode
+from lwd_intervention.teleop_calls import EpisodeCalls
+from lwd_msgs.msg import EpisodeState, PolicyStatus
+from lwd_msgs.srv import RequestMode
 
 STATUS_PERIOD = 0.2   # s
 
@@ -134,9 +134,8 @@ class TeleopNode(Node):
         if connect is not None:
             connect(self)
         self._request = self.create_client(RequestMode, 'arbiter/request_mode')
-        self._start = self.create_client(StartEpisode, 'episode/start')
-        self._label = self.create_client(LabelEpisode, 'episode/label')
-        self._discard = self.create_client(DiscardEpisode, 'episode/discard')
+        p = self.params
+        self._episodes = EpisodeCalls(self, p.operator_name, p.task, p.time_limit)
         self.create_timer(STATUS_PERIOD, self._publish_status, clock=steady_clock())
         self.create_timer(1.0, self._on_diagnostics, clock=steady_clock())
 
@@ -229,7 +228,8 @@ class TeleopNode(Node):
         elif isinstance(effect, AskMode):
             self._ask(effect)
         elif isinstance(effect, CallEpisode):
-            self._call_episode(effect)
+            self._episodes.call(
+                effect, self.params.start_mode == 'policy' and self._policy_ready)
         elif effect.warn:
             self.get_logger().warning(effect.text)
         else:
@@ -250,36 +250,6 @@ class TeleopNode(Node):
         session = self.session
         future.add_done_callback(lambda done: self._do(lambda: session.on_answer(
             effect.mode, done.result().accepted, done.result().message)))
-
-    def _call_episode(self, effect: CallEpisode) -> None:
-        name = self.params.operator_name
-        if effect.what == 'start':
-            policy = self.params.start_mode == 'policy' and self._policy_ready
-            mode = EpisodeState.MODE_POLICY if policy else EpisodeState.MODE_HUMAN
-            self._call(self._start, StartEpisode.Request(
-                task=self.params.task, start_mode=mode, seed=time.time_ns() % 2**31,
-                time_limit=self.params.time_limit), 'start')
-        elif effect.what == 'discard':
-            self._call(self._discard, DiscardEpisode.Request(
-                episode_id=effect.episode_id, operator_name=name, reason='button'), 'discard')
-        else:
-            value = Outcome.SUCCESS if effect.what == 'success' else Outcome.FAILURE
-            self._call(self._label, LabelEpisode.Request(
-                episode_id=effect.episode_id, outcome=Outcome(value=value), operator_name=name,
-                detail='button'), effect.what)
-
-    def _call(self, client: Any, request: Any, what: str) -> None:
-        if not client.service_is_ready():
-            self.get_logger().error(f'{what}: {client.srv_name} is not there: is the episode node '
-                                    'running?')
-            return
-
-        def tell(done: Any) -> None:
-            answer = done.result()
-            word = 'done' if answer.accepted else 'refused'
-            log = self.get_logger().info if answer.accepted else self.get_logger().warning
-            log(f'{what} {word}: {answer.message}')
-        client.call_async(request).add_done_callback(tell)
 
     # -- status ------------------------------------------------------------------------------
 

@@ -162,7 +162,7 @@ def rig(domain, tmp_path, episode=False, **teleop):
                  and made.count_subscribers(f'/{NAMESPACE}/joy') == 1
                  and made.count_publishers(f'/{NAMESPACE}/executed_action') == 1
                  and made.modes and node._request.service_is_ready()
-                 and (not episode or node._start.service_is_ready()), what='discovery')
+                 and (not episode or node._episodes.ready), what='discovery')
         made.hold(ticks=3)
         sound = (TeleopStatus.LOST if teleop.get('source') == 'leader' else TeleopStatus.IDLE)
         wait_for(lambda: made.status and made.status[-1].state == sound, what='a sound pad')

@@ -64,6 +64,7 @@ class OperatorParams:
     hand_back: bool = param(True, 'hand back once corrected')
     teleop: str = param('direct', 'how he moves the arms: joint targets, or sticks, deadman and '
                         'buttons of a virtual joystick', choices=('direct', 'joystick'))
+    joystick_tasks: tuple[str, ...] = param((), 'tasks he drives with the joystick; (): all')
     exit_when_done: bool = param(False, 'leave after the last episode')
 
     def __post_init__(self) -> None:
@@ -104,9 +105,8 @@ class OperatorNode(Node):
         self._connect()
 
     def _connect(self) -> None:
-        if self._sticks is None:
-            self._teleop = publisher(self, topics.TELEOP_COMMAND)
-        else:
+        self._teleop = publisher(self, topics.TELEOP_COMMAND)
+        if self._sticks is not None:
             self._joy = publisher(self, topics.JOY)
             self._reason = publisher(self, topics.TELEOP_REASON)
             subscription(self, topics.TELEOP_STATUS, self._on_teleop_status)
@@ -117,6 +117,12 @@ class OperatorNode(Node):
         self._label = self.create_client(LabelEpisode, 'episode/label')
         self._run = ActionClient(self, RunEpisode, topics.RUN_EPISODE)
         self.create_timer(POLL, self._on_poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    @property
+    def _at_joystick(self) -> bool:
+        """Tell whether he drives this episode's task with the joystick."""
+        tasks = self.params.joystick_tasks
+        return self._sticks is not None and (not tasks or self._episode.task in tasks)
 
     @property
     def done(self) -> bool:
@@ -199,7 +205,7 @@ class OperatorNode(Node):
         episode = self._episode
         stamp = self._stamp = to_ns(message.header.stamp)
         if episode.phase not in UNDER_WAY or view.task != episode.task:
-            if self._sticks is not None:
+            if self._at_joystick:
                 self._send_joy(*self._sticks.rest())
             return
         if episode.phase == EpisodeState.READY:
@@ -210,7 +216,7 @@ class OperatorNode(Node):
 
     def _before_the_start(self, view: View, stamp: int) -> None:
         """Offer the action of each tick, so that the first one of the episode is answered too."""
-        if self._sticks is not None:
+        if self._at_joystick:
             self._send_joy(*self._sticks.rest())
         elif self._operator.driving:
             self._send(self._operator.act(view), stamp)
@@ -218,7 +224,7 @@ class OperatorNode(Node):
     def _grip_at_the_start(self) -> None:
         """Grip as soon as a demonstration runs: its first tick stands open already."""
         view, running = self._view, self._episode.phase == EpisodeState.RUNNING
-        if self._sticks is None or self._in_force or not running or \
+        if not self._at_joystick or self._in_force or not running or \
                 self._mode != ControlMode.HUMAN or self.params.mode != 'demonstrate':
             return
         if view is not None and view.task == self._episode.task:
@@ -226,7 +232,7 @@ class OperatorNode(Node):
             self._use_sticks(Intent(self._operator.act(view)))
 
     def _carry_out(self, intent: Intent, stamp: int) -> None:
-        if self._sticks is not None:
+        if self._at_joystick:
             self._use_sticks(intent)
             return
         # The action first: the arbiter takes the newest one for the tick a takeover finds open.

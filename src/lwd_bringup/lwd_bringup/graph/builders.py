@@ -45,6 +45,8 @@ ARMS_FILE = Argument('arms_file', '', 'arms YAML for teleoperation (default: the
 OPERATOR_TELEOP = Argument('operator_teleop', 'direct', 'how the scripted operator moves the arms: '
                            'joint targets, or a virtual joystick through Joy, IK and deadman',
                            ('direct', 'joystick'))
+JOYSTICK_TASKS = Argument('joystick_tasks', '', 'tasks he drives with the virtual joystick, comma '
+                          'separated; all if empty')
 PERSONS_TIME = 120.0  # s for an episode a person drives in the simulation: tasks count on experts
 
 WORK_DIR = Argument('work_dir', 'data/learner',
@@ -52,7 +54,8 @@ WORK_DIR = Argument('work_dir', 'data/learner',
 LEARNER_CONFIG = Argument('learner_config', '', "learner YAML (default: the learner's defaults)")
 
 _ROBOT_ARGUMENTS = (ROBOT, ROBOT_FILE, TASKS_FILE, STORE, LOCAL_STORE, OBSERVATION, POLICY)
-_OPERATOR_ARGUMENTS = (OPERATOR, TASKS, EPISODES, SEED, SPEED, OPERATOR_TELEOP, ARMS_FILE)
+_OPERATOR_ARGUMENTS = (OPERATOR, TASKS, EPISODES, SEED, SPEED, OPERATOR_TELEOP, JOYSTICK_TASKS,
+                       ARMS_FILE)
 _PERSON_ARGUMENTS = (TELEOP, JOY, PERSON)
 
 
@@ -145,7 +148,8 @@ def _scripted(values: dict[str, Any], at: nodes.Deployment) -> tuple[NodeSpec, .
     """Return the scripted operator, with a virtual joystick where he is to drive like a person."""
     person = nodes.operator(
         at, mode=values['operator'], seed=values['seed'], episodes=values['episodes'],
-        tasks=_task_list(values['tasks']), teleop=values['operator_teleop'])
+        tasks=_task_list(values['tasks']), teleop=values['operator_teleop'],
+        joystick_tasks=_task_list(values['joystick_tasks']))
     if values['operator_teleop'] == 'direct':
         return (person,)
     return (person, nodes.teleop(at, mapping='scripted', arms_file=_arms_file(values, at),
