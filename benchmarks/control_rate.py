@@ -27,7 +27,6 @@ from _rate.figures import (
     cpu_seconds,
     describe,
     draw,
-    lateness_of_timer,
     missed_by_timer,
     quantiles,
 )
@@ -141,12 +140,12 @@ def figures(folder: Path, begin: int, finish: int, period: int) -> dict[str, Any
     ticks = np.load(folder / 'policy.npy')
     ticks = ticks[(ticks[:, 0] >= begin) & (ticks[:, 0] < finish)]
     calls = np.load(folder / 'timer.npy')
-    calls = calls[(calls >= begin) & (calls < finish)]
+    calls = calls[(calls[:, 0] >= begin) & (calls[:, 0] < finish)]
+    calls, timer_late = calls[:, 0], np.maximum(calls[:, 1], 0) / 1e9
     if len(ticks) < 10 or len(calls) < 10:
         sys.exit(f'only {len(ticks)} ticks and {len(calls)} calls: {(folder / "log").read_text()}')
     answered = ticks[ticks[:, 2] > 0]
     late = (answered[:, 2] - answered[:, 0]) / 1e9
-    timer_late = lateness_of_timer(calls, period)
     due = int((ticks[-1, 0] - ticks[0, 0]) // period) + 1
     RESULTS.mkdir(parents=True, exist_ok=True)
     draw({'policy node, command out': late, 'bare rclpy timer, idle': timer_late},

@@ -13,13 +13,6 @@ TICKS_PER_S = os.sysconf('SC_CLK_TCK')
 Times = NDArray[np.int64]
 
 
-def lateness_of_timer(calls: Times, period: int) -> NDArray[np.float64]:
-    """Return how late [s] a timer's calls were on the grid that its earliest call defines."""
-    offset = (calls - calls[0]) % period
-    offset = np.where(offset > period // 2, offset - period, offset)
-    return np.asarray((offset - offset.min()) / 1e9)
-
-
 def missed_by_timer(calls: Times, period: int) -> int:
     """Return how many periods passed without a call."""
     return int(round((calls[-1] - calls[0]) / period)) + 1 - len(calls)

@@ -15,7 +15,8 @@ import os
 import sys
 import threading
 
-FIFO_PRIORITY = 20  # of 99: above everything ordinary, below the kernel's own threads
+CONTROL_PRIORITY = 20  # of 99: above everything ordinary, below the kernel's own threads
+NODE_PRIORITY = 10  # below the control thread, which waits for what these hold
 RAISED_NICENESS = -10
 SWITCH_INTERVAL_S = 1e-4  # how long a thread may keep the interpreter while another one waits
 TIMER_SLACK_NS = 1000  # the kernel's default of 50 us is lateness
@@ -25,17 +26,26 @@ ORDINARY_NICENESS = os.getpriority(os.PRIO_PROCESS, 0)  # before anything here r
 
 
 def raise_process() -> str:
-    """Favour this process; threads started later inherit it. Return what was had, in words."""
+    """Favour this process; threads started later inherit it. Return what was had, in words.
+
+    Every thread: the control thread waits for the interpreter and for locks of the middleware, and
+    whoever holds them must not wait for the rest of the machine. Only for processes that mostly
+    wait; what they start is to be given `ordinary` priority.
+    """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    try:
+        for thread in _threads():
+            os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(NODE_PRIORITY))
+        return f'SCHED_RR {NODE_PRIORITY}'
+    except OSError:
+        pass
     wanted = ORDINARY_NICENESS + RAISED_NICENESS
     try:
-        # Every thread: those of the middleware carry what the control thread waits for.
-        for thread in os.listdir('/proc/self/task'):
-            with contextlib.suppress(ProcessLookupError):
-                os.setpriority(os.PRIO_PROCESS, int(thread), wanted)
-        return f'niceness {wanted}'
+        for thread in _threads():
+            os.setpriority(os.PRIO_PROCESS, thread, wanted)
+        return f'niceness {wanted} (SCHED_RR is not permitted: see LimitRTPRIO)'
     except OSError:
-        return f'niceness {ORDINARY_NICENESS} (a lower one is not permitted: see LimitNICE)'
+        return f'niceness {ORDINARY_NICENESS} (neither SCHED_RR nor a lower one is permitted)'
 
 
 def raise_thread() -> str:
@@ -43,10 +53,8 @@ def raise_thread() -> str:
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0)
     try:
-        # Reset on fork: a worker started from here must not inherit it.
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK,
-                              os.sched_param(FIFO_PRIORITY))
-        return f'SCHED_FIFO {FIFO_PRIORITY}'
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(CONTROL_PRIORITY))
+        return f'SCHED_FIFO {CONTROL_PRIORITY}'
     except OSError:
         pass
     try:
@@ -54,6 +62,17 @@ def raise_thread() -> str:
         return f'niceness {2 * RAISED_NICENESS} (SCHED_FIFO is not permitted: see LimitRTPRIO)'
     except OSError:
         return 'ordinary (neither SCHED_FIFO nor niceness is permitted: see LimitRTPRIO)'
+
+
+def make_ordinary(pid: int, niceness: int = 0) -> None:
+    """Take back what a process inherited; `niceness` counts from this process's at its start."""
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
+        os.setpriority(os.PRIO_PROCESS, pid, ORDINARY_NICENESS + niceness)
+
+
+def _threads() -> list[int]:
+    return [int(name) for name in os.listdir('/proc/self/task')]
 
 
 def freeze_garbage() -> None:

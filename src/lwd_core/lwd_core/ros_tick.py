@@ -19,6 +19,7 @@ from lwd_core import topics
 from lwd_core.clock import NS_PER_S, Tick, Ticker
 from lwd_core.priority import raise_process, raise_thread
 from lwd_core.ros_qos import subscription
+from lwd_core.waking import Waker
 
 TickCallback = Callable[[Tick], None]
 
@@ -54,12 +55,17 @@ class WallTickSource:
             self._thread.join()
 
     def _run(self) -> None:
+        waker = Waker() if self._raised else None
         if self._raised:
             self._log.info(f'control tick: {raise_process()}, thread {raise_thread()}')
         while not self._stopping:
             now = self._clock.now().nanoseconds
             # To the absolute deadline: what the callback took is not added to the period.
-            time.sleep((self.ticker.next_after(now) - now) / NS_PER_S)
+            deadline = self.ticker.next_after(now)
+            if waker is None:
+                time.sleep((deadline - now) / NS_PER_S)
+            else:
+                waker.wait_until(deadline)
             tick = self.ticker.advance(self._clock.now().nanoseconds)
             if tick is not None and not self._stopping:
                 self._fire(tick)

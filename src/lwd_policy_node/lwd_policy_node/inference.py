@@ -18,7 +18,7 @@ import sys
 import threading
 from typing import Protocol
 
-from lwd_core.priority import ORDINARY_NICENESS
+from lwd_core.priority import make_ordinary
 from lwd_policy_node.arena import Arena
 from lwd_policy_node.wire import decode, encode, Frame
 from lwd_policy_node.worker import DEFAULT_LOADER, find_loader, WorkerCore
@@ -71,10 +71,7 @@ class ProcessInference:
             command, pass_fds=[theirs.fileno(), self.arena.fd], env=_environment(),
             stdin=subprocess.DEVNULL)
         theirs.close()
-        # Also where the node itself runs at a raised priority, which a child inherits.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.setpriority(os.PRIO_PROCESS, self._process.pid,
-                           ORDINARY_NICENESS + self._niceness)
+        make_ordinary(self._process.pid, self._niceness)
         self._connection = Connection(ours.detach())
         threading.Thread(target=self._read, args=(self._connection, self._process),
                          name='inference-replies', daemon=True).start()
