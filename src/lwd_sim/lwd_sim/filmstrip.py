@@ -16,16 +16,16 @@ from lwd_sim.suite import SUITE
 from lwd_sim.tasks import get_task
 from lwd_sim.world import World
 
-WIDTH, HEIGHT = 320, 240     # px of a frame
+WIDTH, HEIGHT = 256, 192     # px of a frame
 VIEWS = ('aside', 'head', 'left_wrist', 'right_wrist')
 FIRST_SEED = 1_000_000
 
 
 def aside() -> mujoco.MjvCamera:
-    """Return a camera that looks at the cell from above the robot's shoulder."""
+    """Return a camera that looks at the robot from above the shelf."""
     camera = mujoco.MjvCamera()
-    camera.lookat[:] = (0.0, 0.36, 0.06)
-    camera.distance, camera.azimuth, camera.elevation = 1.12, 108.0, -42.0
+    camera.lookat[:] = (0.0, 0.33, 0.06)
+    camera.distance, camera.azimuth, camera.elevation = 1.05, 270.0, -52.0
     return camera
 
 

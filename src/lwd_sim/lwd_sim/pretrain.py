@@ -13,6 +13,8 @@ import torch
 
 from lwd_core.flow.trunk import KeypointTrunk, save_trunk, TrunkConfig
 from lwd_sim.features import STATE_NAMES
+from lwd_sim.suite import SUITE
+from lwd_sim.tasks import TASKS
 from lwd_sim.trunk_data import collect_frames, Frames
 
 RATE = 2e-3
@@ -69,10 +71,13 @@ def main() -> None:
     parser.add_argument('--frames', type=int, default=20_000)
     parser.add_argument('--steps', type=int, default=8_000)
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--tasks', default='', help="comma separated, or 'suite'; the "
+                        "demonstration's three if empty")
     parser.add_argument('--out', type=Path, default=Path('config/trunks/sim.safetensors'))
     args = parser.parse_args()
     began = time.monotonic()
-    frames = collect_frames(args.frames, args.seed)
+    tasks = list(SUITE) if args.tasks == 'suite' else args.tasks.split(',')
+    frames = collect_frames(args.frames, args.seed, tasks if args.tasks else tuple(TASKS))
     print(f'{len(frames.joints)} frames in {time.monotonic() - began:.0f} s', flush=True)
     trunk = pretrain(frames, args.steps, args.seed)
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@
 The cell is driven by the expert with noise, with bursts of wrong motion and with jaws that open
 at random, so that the trunk knows failures and not only demonstrations.
 """
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -36,12 +36,12 @@ class Frames:
     state: npt.NDArray[np.float32]
 
 
-def collect_frames(count: int, seed: int = 0) -> Frames:
-    """Return about `count` frames, equally many from every task."""
+def collect_frames(count: int, seed: int = 0, tasks: Sequence[str] = tuple(TASKS)) -> Frames:
+    """Return about `count` frames, equally many from each of the tasks."""
     rng = np.random.default_rng(seed)
     rows: list[tuple] = []
-    for index, task in enumerate(TASKS):
-        target = count * (index + 1) // len(TASKS)
+    for index, task in enumerate(tasks):
+        target = count * (index + 1) // len(tasks)
         renderer, first = CameraRenderer(), PRETRAIN_SEED + index * 100_000
         for episode in range(first, first + 100_000):
             rows += _episode(World(task), episode, rng, renderer)
