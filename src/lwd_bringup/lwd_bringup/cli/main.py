@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lwd`: demo, up, doctor, train, evaluate, value, episodes, bags, checkpoints."""
+"""`lwd`: demo, up, doctor, train, evaluate, value, episodes, bags, checkpoints,
+policy.
+"""
 
 import sys
 from typing import Annotated
@@ -15,6 +17,7 @@ from lwd_bringup.cli import (
     episodes,
     evaluate,
     operate,
+    policy,
     replay,
     takeovers,
     train,
@@ -39,6 +42,7 @@ app.add_typer(train.app, name='train')
 app.add_typer(episodes.app, name='episodes')
 app.add_typer(bags.app, name='bags')
 app.add_typer(checkpoints.app, name='checkpoints')
+app.add_typer(policy.app, name='policy')
 
 
 def _print_version(wanted: bool) -> None:
