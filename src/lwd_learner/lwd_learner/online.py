@@ -298,6 +298,7 @@ class OnlineLearner:
         buffer = self.buffer
         self._log.write(self.step_count, self.phase, {
             'updates_per_second': self.meter.rate(), 'data_wait_share': self.meter.wait_share(),
+            'replay_age': buffer.age_s(time.time_ns()),
             'episodes_offline': buffer.episodes[0], 'episodes_online': buffer.episodes[1],
             'transitions_offline': buffer.transitions[0],
             'transitions_online': buffer.transitions[1],

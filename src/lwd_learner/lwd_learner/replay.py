@@ -57,7 +57,7 @@ class ReplayBuffer:
         self._starts: dict[tuple[int, int], Column] = {}
         self._imitable: dict[int, Column] = {}
         self._ids: dict[str, int] = {}
-        self._recorded_ns: list[int] = []
+        self._recorded_sum = 0  # of the online episodes' wall times, ns
         self._first: list[int] = []
         self._last = Column((), np.int64)  # an episode's last tick
         self.longest: list[int] = []  # ticks of a task's longest episode, by task
@@ -127,7 +127,7 @@ class ReplayBuffer:
         self._first.append(base)
         self._last.append(np.array([base + length - 1]))
         self.longest[task] = max(self.longest[task], length)
-        self._recorded_ns.append(episode.recorded_ns)
+        self._recorded_sum += episode.recorded_ns * origin
         self.transitions[origin] += len(starts)
         self.episodes[origin] += 1
         self._counts[task, origin] = self._counts.get((task, origin), 0) + 1
@@ -235,13 +235,9 @@ class ReplayBuffer:
         return batch
 
     def age_s(self, now_ns: int) -> float:
-        """Return the mean age of online ticks in seconds; NaN without any."""
-        online = [
-            (now_ns - self._recorded_ns[number]) * 1e-9
-            for number in range(len(self._first))
-            if self._columns['origin'].rows[self._first[number]] == 1
-        ]
-        return float(np.mean(online)) if online else float('nan')
+        """Return the mean age of online episodes in seconds; NaN without any."""
+        count = self.episodes[1]
+        return (now_ns - self._recorded_sum / count) * 1e-9 if count else float('nan')
 
     def column(self, name: str) -> NDArray[Any]:
         """Return one whole array without copying ('action', 'inputs.joints', 'source' ...)."""

@@ -102,6 +102,15 @@ def test_episode_of_another_robot_leaves_the_buffer_untouched():
         buffer.add(episode('a', 10))
 
 
+def test_replay_age_is_the_mean_age_of_online_episodes():
+    buffer = ReplayBuffer(horizon=4)
+    buffer.add(episode('a', 5, recorded_ns=1))
+    assert np.isnan(buffer.age_s(10))
+    buffer.add(episode('b', 5, origin='online', recorded_ns=4_000_000_000))
+    buffer.add(episode('c', 5, origin='online', recorded_ns=8_000_000_000))
+    assert buffer.age_s(10_000_000_000) == pytest.approx(4.0)
+
+
 def test_gather_of_a_batch_is_fast():
     buffer = ReplayBuffer(horizon=16)
     wide = {'joints': np.zeros((500, 14), np.float32), 'state': np.zeros((500, 60), np.float32)}
