@@ -62,8 +62,11 @@ def run_checks(store: str) -> Iterator[Check]:
     checks: list[tuple[str, Callable[[], Check]]] = [
         ('python', _python), ('ros', _ros), ('interfaces', _interfaces), ('packages', _packages),
         ('versions', _versions), ('config', _config), ('messages', _messages),
-        ('rendering', _rendering), ('cores', _cores), ('disk', lambda: _disk(store)),
+        ('rendering', _rendering), ('cores', _cores),
+        ('disk', lambda: _disk('.' if '://' in store else store)),
     ]
+    if '://' in store:
+        checks.append(('store', lambda: _bucket(store)))
     for name, check in checks:
         try:
             yield check()
@@ -152,6 +155,17 @@ def _disk(store: str) -> Check:
         return Check('disk', 'fail', f'{path} is not writable', 'set LWD_STORE to another folder')
     return Check('disk', verdict, f'{free:.1f} GB free at {path}',
                  f'free {DISK_WARN:.0f} GB or set LWD_STORE to another disk')
+
+
+def _bucket(store: str) -> Check:
+    """Ask the bucket for what lies at its top; the error says what is missing."""
+    from lwd_core.store import open_store, StoreError  # a broken machine must get this far
+    try:
+        names = open_store(store).children()
+    except StoreError as error:
+        return Check('store', 'fail', str(error), 'set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, '
+                     'AWS_REGION and AWS_ENDPOINT_URL; see docs/recording.md')
+    return Check('store', 'ok', f'{store} answers: {", ".join(names) or "empty"}', '')
 
 
 def _apart(name: str, code: str, mend: str, on_failure: str = 'fail') -> Check:

@@ -19,7 +19,7 @@ from lwd_core.checkpoint import (
 )
 from lwd_core.flow.bundle import unpack_acting, VISION
 from lwd_core.robot import RobotSpec
-from lwd_core.store import FolderStore
+from lwd_core.store import open_store, Store
 from lwd_core.task import load_tasks
 from lwd_sim.evaluate import batched, evaluation_seeds, rollout
 
@@ -27,22 +27,22 @@ BLOCK = 10  # starts of every task at once: more worlds need more memory
 CHANNELS = ('stable', 'candidate')
 
 
-def find(which: str, store: str) -> tuple[FolderStore, CheckpointRef]:
+def find(which: str, store: str) -> tuple[Store, CheckpointRef]:
     """Return the store and the checkpoint that a folder, a channel or a digest's start names."""
     folder = Path(which)
     if (folder / 'manifest.json').is_file() and folder.resolve().parent.name == 'checkpoints':
-        opened = FolderStore(folder.resolve().parents[1], create=False)
+        opened = open_store(folder.resolve().parents[1], create=False)
         name = f'checkpoints/{folder.resolve().name}'
         refs = [ref for ref in list_checkpoints(opened) if ref.uri == name]
     else:
-        opened = FolderStore(store, create=False)
+        opened = open_store(store, create=False)
         channel = read_channel(opened, which) if which in CHANNELS else None
         refs = [channel] if channel else [
             ref for ref in list_checkpoints(opened) if ref.digest.startswith(which)]
     if len(refs) != 1:
         what = 'no checkpoint' if not refs else f'{len(refs)} checkpoints'
-        raise ValueError(f"{what} '{which}' in {opened}: name another --store, or see "
-                         f'`lwd checkpoints list --store {opened.path}`')
+        raise ValueError(f"{what} '{which}' in {opened.url}: name another --store, or see "
+                         f'`lwd checkpoints list --store {opened.url}`')
     return opened, refs[0]
 
 

@@ -57,11 +57,16 @@ class Collector:
         (the end of an episode its last sensors), so it waits for the next batch; `last`: for none.
         """
         began = self._now()
-        # A reading of the clock that comes with the messages is taken last: it may be ahead of
-        # some of them.
-        taken = [(int(info['received_timestamp']), topic, data, info)
-                 for topic, take in (*self._sources, *self._clocks())
-                 for data, info in _drain(take)]
+        taken: list[_Item] = []
+        try:
+            # A reading of the clock that comes with the messages is taken last: it may be ahead of
+            # some of them.
+            for topic, take in (*self._sources, *self._clocks()):
+                taken += [(int(info['received_timestamp']), topic, data, info)
+                          for data, info in _drain(take)]
+        except BaseException:
+            self._ahead += taken  # one source that fails costs the others nothing
+            raise
         found = self._ahead + [item for item in taken if last or item[0] <= began]
         self._ahead = [] if last else [item for item in taken if item[0] > began]
         found.sort(key=_arrival)

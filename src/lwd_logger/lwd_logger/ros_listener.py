@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
+from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from rclpy.subscription import Subscription
@@ -51,8 +52,11 @@ class Listener:
     def take(self) -> Any:
         """Return one message as (CDR bytes, middleware's info), None if there is none."""
         listener = self._subscription
-        with listener.handle:
-            return listener.handle.take_message(listener.msg_type, True)
+        try:
+            with listener.handle:
+                return listener.handle.take_message(listener.msg_type, True)
+        except InvalidHandle:
+            return None  # `adapt` has just put another one in its place
 
     def adapt(self) -> str:
         """Ask for no more than every publisher offers, as rosbag2 does; return what changed.

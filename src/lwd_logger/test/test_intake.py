@@ -33,6 +33,21 @@ def test_a_batch_is_in_order_of_arrival_across_topics():
     assert collector.collect() == []
 
 
+def test_a_source_that_fails_costs_the_others_nothing():
+    broken = [True]
+
+    def take():
+        if broken.pop():
+            raise OSError('gone')
+        broken.append(False)
+
+    collector = Collector([source('a', 100, 200), Source('b', take)])
+    with pytest.raises(OSError, match='gone'):
+        collector.collect()
+    broken.append(False)
+    assert [m.log_ns for m in collector.collect()] == [100, 200]
+
+
 @pytest.mark.parametrize('sim', [False, True])
 def test_what_arrives_while_a_batch_is_taken_never_overtakes_what_came_before(sim):
     began = iter([200, 300, 400])
