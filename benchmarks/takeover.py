@@ -24,7 +24,7 @@ import tempfile
 import threading
 import time
 
-from _takeover.driver import NAMESPACE, PRIORITY
+from _takeover.driver import NAMESPACE
 from _takeover.load import as_every_process, burn, node, publish_policy
 from _takeover.person import Person, take_over, wait
 import numpy as np
@@ -34,8 +34,8 @@ from rich.progress import Progress
 import yaml
 
 from lwd_bringup.paths import config_dir
+from lwd_core.priority import raise_process
 from lwd_core.robot import RobotSpec
-from lwd_intervention.priority import prefer_this_process
 from lwd_msgs.msg import EpisodeState, ExecutedAction, PolicyStatus
 
 MARGIN = 5e-3  # s beyond one tick
@@ -77,7 +77,7 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[np.ndarray, np.n
     executor.add_node(person)
     thread = threading.Thread(target=_spin, args=(executor,), daemon=True)
     thread.start()
-    print(f'stopwatch: {prefer_this_process(PRIORITY)}')
+    print(f'stopwatch: {raise_process()}')
     processes = start(options, folder, robot_file, robot)
     try:
         prepare(person, options)

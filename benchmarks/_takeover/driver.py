@@ -21,13 +21,12 @@ from sensor_msgs.msg import CompressedImage, JointState
 
 from lwd_core import topics
 from lwd_core.images import encode_jpeg
+from lwd_core.priority import raise_process
 from lwd_core.robot import RobotSpec
 from lwd_core.ros_qos import publisher, subscription
 from lwd_core.ros_tick import make_tick_source, to_ns, to_stamp
-from lwd_intervention.priority import prefer_this_process
 
 NAMESPACE = 'bench'
-PRIORITY = 30  # the stopwatch must not wait for what it times; the load has none
 
 
 class Driver(Node):
@@ -69,7 +68,7 @@ def main(robot_file: str, out: str) -> None:
         signal.signal(number, lambda *_: stop.__setitem__(0, True))
     node, executor = Driver(RobotSpec.from_yaml(robot_file)), SingleThreadedExecutor()
     executor.add_node(node)
-    prefer_this_process(PRIORITY)
+    raise_process()
     while not stop[0]:
         executor.spin_once(timeout_sec=0.1)
     node.ticks.stop()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from lwd_core.flow import make_policy
 from lwd_core.flow.bundle import pack
 from lwd_core.flow.trunk import load_trunk
 from lwd_core.normalization import Normalizer
+from lwd_core.priority import make_ordinary
 from lwd_core.robot import RobotSpec
 from lwd_core.store import FolderStore
 
@@ -31,7 +31,7 @@ def node(module: str, namespace: str, **parameters: object) -> list[str]:
 
 def as_every_process() -> None:
     """Do not inherit the stopwatch's priority."""
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    make_ordinary(0)
 
 
 def burn(count: int) -> list[subprocess.Popen[bytes]]:

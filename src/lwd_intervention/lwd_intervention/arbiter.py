@@ -39,7 +39,7 @@ from lwd_intervention.records import (
     Vector,
 )
 from lwd_intervention.ticks import TickBook
-from lwd_intervention.watch import Teleop
+from lwd_intervention.watch import RELEASED, Teleop
 
 DRIVER_SOURCE = {Mode.POLICY: Source.POLICY, Mode.HUMAN: Source.HUMAN}
 CLAMP_NAMES = tuple((bit, str(bit.name).lower()) for bit in Clamp if bit)
@@ -143,7 +143,8 @@ class Arbiter:
         if self.mode is Mode.HUMAN and self._good is not None:
             reason = self._around.deadman(self._source, self._since)
             if reason:
-                self._transition(Mode.HOLD, Cause.WATCHDOG, f'teleop lost: {reason}', ARBITER)
+                reason = reason if reason == RELEASED else f'teleop lost: {reason}'
+                self._transition(Mode.HOLD, Cause.WATCHDOG, reason, ARBITER)
         return self._flush()
 
     def on_policy_command(self, request: Request) -> list[Output]:
@@ -348,7 +349,7 @@ class Arbiter:
             if refusal is not None:
                 return refusal
         if driver is Mode.HUMAN and self._around.deadman(self._source):
-            return 'deadman released'
+            return RELEASED
         return self._ticks.refuse(request.stamp_ns)
 
     def _hold_open_tick(self) -> None:

@@ -16,6 +16,7 @@ from rclpy.node import Node
 from lwd_core import topics
 from lwd_core.clock import Tick
 from lwd_core.params import param, ParamError
+from lwd_core.priority import raise_process
 from lwd_core.robot import RobotSpec
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher, subscription
@@ -25,7 +26,6 @@ from lwd_intervention.arbiter import Arbiter
 from lwd_intervention.deadline import Deadline
 from lwd_intervention.diagnostics import arbiter_status
 from lwd_intervention.modes import Mode, STANDING
-from lwd_intervention.priority import prefer_this_process
 from lwd_intervention.records import ArbiterConfig, Executed, ModeChange, Output
 from lwd_intervention.spin_node import run, steady_clock
 from lwd_msgs.msg import PolicyStatus, TeleopStatus
@@ -52,9 +52,9 @@ class ArbiterParams:
     max_plan_age: float = param(
         3.0, 'age of the observation that a policy action was planned from; older: not executed',
         unit='s', lower=0.01, upper=60.0)
-    realtime_priority: int = param(
-        20, "SCHED_FIFO priority of the node's threads where the system permits it (rtprio limit), "
-        'so that a busy machine cannot delay a takeover; 0: as every process', lower=0, upper=90)
+    raised: bool = param(
+        True, 'on wall time, run with the best priority the system permits (LimitRTPRIO), so that '
+        'a busy machine cannot delay a takeover')
     hold_on_second_writer: bool = param(
         True, 'HOLD, and nobody may drive, while another node publishes the command topic too')
     hold_rate: float = param(
@@ -95,9 +95,11 @@ class ArbiterNode(Node):
         self.create_timer(1.0, self._on_diagnostics, clock=steady_clock())
         self.create_timer(WRITERS_PERIOD, self._look_for_writers, clock=steady_clock())
         self._publish_start()
-        self.ticks = make_tick_source(self, self.robot.period_ns, self._on_tick)
-        if self.params.realtime_priority:
-            self.get_logger().info(prefer_this_process(self.params.realtime_priority))
+        raised = self.params.raised and not self._sim
+        if raised:
+            self.get_logger().info(f'priority: {raise_process()}')
+        self.ticks = make_tick_source(
+            self, self.robot.period_ns, self._on_tick, raised=raised)
 
     def _config(self) -> ArbiterConfig:
         p = self.params

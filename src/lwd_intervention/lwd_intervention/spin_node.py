@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-import gc
 import signal
 import sys
 from typing import Any
@@ -15,6 +14,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from lwd_core.params import ParamError
+from lwd_core.priority import freeze_garbage
 from lwd_core.spec import SpecError
 
 try:
@@ -45,7 +45,7 @@ def run(make: Callable[[], Any], args: list[str] | None = None) -> None:
     try:
         node = make()
         executor.add_node(node)
-        gc.freeze()  # what is there stays: no later collection has to look at it
+        freeze_garbage()
         while not stop[0] and rclpy.ok():
             executor.spin_once(timeout_sec=POLL)
         node.destroy_node()

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 from lwd_core.clock import NS_PER_S
 
+RELEASED = 'deadman released'
+
 
 @dataclass(frozen=True)
 class Teleop:
@@ -54,7 +56,7 @@ class Surroundings:
             relevant = [status for status in relevant if status.stamp_ns >= since_ns]
         if not relevant or any(status.held for status in relevant):
             return ''
-        return next((status.reason for status in relevant if status.reason), 'deadman released')
+        return next((status.reason for status in relevant if status.reason), RELEASED)
 
     def old_joints(self, now: int) -> str:
         """Return how old the joint states are if that is too old to drive by."""
