@@ -98,6 +98,7 @@ class OperatorNode(Node):
         self._mode = ControlMode.HOLD
         self._asked: int | None = None     # mode he asked for and has not got yet
         self._busy = False                 # a goal is under way
+        self._joystick_sound = False       # teleoperation hears it
         self._in_force = False             # his joystick moves the robot
         self._stamp = 0                    # of the newest sim/state
         self._view: View | None = None
@@ -136,6 +137,8 @@ class OperatorNode(Node):
         if self._busy or self.schedule.done or not self._run.server_is_ready():
             return
         if not (self._request.service_is_ready() and self._label.service_is_ready()):
+            return
+        if self._sticks is not None and not self._joystick_sound:
             return
         task, seed = self.schedule.next()
         mode = (EpisodeState.MODE_HUMAN if self.params.mode == 'demonstrate'
@@ -194,9 +197,15 @@ class OperatorNode(Node):
         self._mode = message.mode
         if self._mode == self._asked:
             self._asked = None
+        unnamed = message.mode == ControlMode.HUMAN and message.requested_by == 'episode'
+        if unnamed and self._sticks is not None and not self._at_joystick:
+            # A demonstration without the joystick, whose deadman hangs released: the arbiter lets
+            # him move only once he is known to drive by other means.
+            self._ask(ControlMode.HOLD, 'another way of driving')
         self._grip_at_the_start()
 
     def _on_teleop_status(self, message: TeleopStatus) -> None:
+        self._joystick_sound = message.state != TeleopStatus.LOST
         self._in_force = message.state in (TeleopStatus.DRIVING, TeleopStatus.ALIGNING)
 
     def _on_state(self, message: Any) -> None:
@@ -205,7 +214,7 @@ class OperatorNode(Node):
         episode = self._episode
         stamp = self._stamp = to_ns(message.header.stamp)
         if episode.phase not in UNDER_WAY or view.task != episode.task:
-            if self._at_joystick:
+            if self._sticks is not None:
                 self._send_joy(*self._sticks.rest())
             return
         if episode.phase == EpisodeState.READY:

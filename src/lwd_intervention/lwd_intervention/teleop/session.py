@@ -206,7 +206,7 @@ class Session:
         if not any(self.held.values()):
             if sample.stamp_ns >= self._armed_from:
                 self._armed = True
-            if self.state is State.LOST and not self.source.trouble(now_ns):
+            if self.state is State.LOST and not self._trouble(now_ns):
                 self.state, self.reason = State.IDLE, ''
             if self.driving:
                 self._stop('')
@@ -225,10 +225,6 @@ class Session:
         if trouble := self._trouble(now_ns):
             self.reason = trouble
             self._out.append(Say(f'cannot take over: {trouble}', warn=True))
-            return
-        if self._sent is None and self._measured is None:
-            self.reason = 'no joint state of the robot yet'
-            self._out.append(Say(f'cannot take over: {self.reason}', warn=True))
             return
         self.state, self.reason = State.DRIVING, ''
         self._driven = False
@@ -262,7 +258,9 @@ class Session:
 
     def _trouble(self, now_ns: int) -> str:
         moving = self.driving and self.source.moving
-        return self.health.trouble(now_ns, moving) or self.source.trouble(now_ns)
+        unknown = self._sent is None and self._measured is None
+        return (self.health.trouble(now_ns, moving) or self.source.trouble(now_ns)
+                or ('no joint state of the robot yet' if unknown else ''))
 
     def _behind(self, stamp_ns: int) -> bool:
         return self.health.newest_ns < stamp_ns
