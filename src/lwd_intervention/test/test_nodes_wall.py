@@ -124,10 +124,17 @@ def test_a_second_writer_of_command_is_named(rig):
             super().__init__('intruder', namespace=NAMESPACE, **kwargs)
             self.create_publisher(Float64MultiArray, 'command', 1)
 
+    rig.phase(EpisodeState.RUNNING)
+    rig.policy_acts = True
+    mode_is(rig, ControlMode.POLICY)
     rig.spin(Intruder)
+    mode_is(rig, ControlMode.HOLD)
+    assert rig.modes[-1].reason == f'second writer of command: /{NAMESPACE}/intruder'
     wait_for(lambda: '2 writers' in rig.diagnostics[-1].message if rig.diagnostics else False,
              what='diagnostics')
     assert rig.diagnostics[-1].level == rig.diagnostics[-1].ERROR
+    refused = call(rig.request, RequestMode.Request(mode=ControlMode.POLICY))
+    assert not refused.accepted and 'intruder' in refused.message
 
 
 @pytest.mark.parametrize(('arguments', 'words'), [
