@@ -11,7 +11,7 @@ from lwd_bringup.graph.validate import validate
 from lwd_bringup.paths import config_dir, default_store
 from lwd_core.store import is_bucket
 
-STORE = Argument('store', '', 'folder or s3://bucket/prefix that robots and learner share '
+STORE = Argument('store', '', 'folder, or S3 URL of a bucket, that robots and learner share '
                  '(default: ./data/store)')
 LOCAL_STORE = Argument('local_store', '', 'folder for finished episodes until an uploader has '
                        'brought them to the store (default: ./data/local if that is a bucket)')
