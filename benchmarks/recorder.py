@@ -188,14 +188,14 @@ def report(limits: list[Limit], loads: list[dict[str, Any]], seconds: float) -> 
     raw = [load for load in loads if 'raw' in load['name']]
     clean = max((load['MB/s'] for load in raw if not load['lost']), default=0.0)
     cpu = statistics.median(load['cpu'] for load in dual) if dual else float('inf')
-    ratio = next((statistics.median(limit.ratios) for limit in limits
-                  if limit.name == 'raw images'), float('nan'))
+    ratio = next((round(statistics.median(limit.ratios), 3) for limit in limits
+                  if limit.name == 'raw images'), None)
     met = bool(dual) and cpu <= CPU_TARGET and clean >= RAW_TARGET and not any(
         load['lost'] for load in dual)
     print(json.dumps({
         'benchmark': 'recorder', 'value': round(clean, 1), 'unit': 'MB/s raw without loss',
         'peer': 'mcap writer alone, to the disk',
-        'ratio': round(ratio, 3), 'target': RAW_TARGET, 'met': met,
+        'ratio': ratio, 'target': RAW_TARGET, 'met': met,
         'seconds': round(seconds, 1), 'dual_arm_cpu': None if not dual else round(cpu, 3),
         'dual_arm_cpu_target': CPU_TARGET, 'load_average': round(os.getloadavg()[0], 2),
         'to_disk': {limit.name: round(limit.ours, 1) for limit in limits},
