@@ -18,7 +18,14 @@ from lwd_core.topics import CommandTag
 from lwd_intervention.modes import Mode
 from lwd_intervention.records import Episode, Executed, ModeChange, Request, Takeover, Vector
 from lwd_intervention.watch import Teleop
-from lwd_msgs.msg import ControlMode, EpisodeState, ExecutedAction, Intervention, TeleopStatus
+from lwd_msgs.msg import (
+    ControlMode,
+    EpisodeState,
+    ExecutedAction,
+    Intervention,
+    PolicyStatus,
+    TeleopStatus,
+)
 
 assert all(getattr(ExecutedAction, f'CLAMP_{bit.name}', bit.value) == bit.value
            for bit in Clamp if bit)
@@ -43,6 +50,15 @@ def teleop(message: TeleopStatus) -> Teleop:
     """Read whether a source's deadman is held."""
     held = message.state in (TeleopStatus.ALIGNING, TeleopStatus.DRIVING)
     return Teleop(to_ns(message.header.stamp), held, '' if held else message.reason)
+
+
+def readiness(message: PolicyStatus) -> tuple[bool, str]:
+    """Read whether the policy can act, and why not."""
+    if message.state in (PolicyStatus.READY, PolicyStatus.ACTING):
+        return True, ''
+    default = {PolicyStatus.NO_POLICY: 'it has no checkpoint',
+               PolicyStatus.LOADING: 'it loads its checkpoint'}.get(message.state, 'it is at fault')
+    return False, message.reason or default
 
 
 def control_mode(change: ModeChange) -> ControlMode:

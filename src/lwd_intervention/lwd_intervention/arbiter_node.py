@@ -174,8 +174,8 @@ class ArbiterNode(Node):
             self.latency.append(self._answered_at - start)
 
     def _on_policy_status(self, message: PolicyStatus) -> None:
-        ready = message.state in (PolicyStatus.READY, PolicyStatus.ACTING)
-        self._do(lambda: self.core.on_policy_status(ready, message.reason, message.checkpoint))
+        ready, reason = messages.readiness(message)
+        self._do(lambda: self.core.on_policy_status(ready, reason, message.checkpoint))
 
     def _on_teleop_status(self, message: TeleopStatus) -> None:
         self._do(lambda: self.core.on_teleop_status(message.source, messages.teleop(message)))

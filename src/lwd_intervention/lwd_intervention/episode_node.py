@@ -21,6 +21,7 @@ from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher, subscription
 from lwd_core.ros_tick import make_tick_source, to_stamp
 from lwd_core.task import load_tasks
+from lwd_intervention.arbiter_messages import readiness
 from lwd_intervention.episode import EpisodeConfig, EpisodeMachine, Refused, SETTLE, Start
 from lwd_intervention.episode_diagnostics import episode_status
 from lwd_intervention.episode_state import Phase, State
@@ -196,8 +197,8 @@ class EpisodeNode(Node):
         self._do(lambda: self.machine.on_recorder(recording, fault, time.monotonic()))
 
     def _on_policy(self, message: PolicyStatus) -> None:
-        ready = message.state in (PolicyStatus.READY, PolicyStatus.ACTING)
-        self._do(lambda: self.machine.on_policy(ready, message.reason, time.monotonic()))
+        ready, reason = readiness(message)
+        self._do(lambda: self.machine.on_policy(ready, reason, time.monotonic()))
 
     def _on_success(self, message: Any) -> None:
         self._do(lambda: self.machine.on_success(message.data, time.monotonic()))

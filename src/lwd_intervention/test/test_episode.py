@@ -3,12 +3,13 @@ from diagnostic_msgs.msg import DiagnosticStatus
 import pytest
 
 from lwd_core.task import TaskSpec
+from lwd_intervention.arbiter_messages import readiness
 from lwd_intervention.episode import EpisodeConfig, EpisodeMachine, Refused, Start
 from lwd_intervention.episode_diagnostics import episode_status
 from lwd_intervention.episode_state import EpisodeIds, Outcome, Phase, Stop
 from lwd_intervention.modes import Mode
 from lwd_intervention.open_takeover import OpenTakeover
-from lwd_msgs.msg import Intervention
+from lwd_msgs.msg import Intervention, PolicyStatus
 
 S = 1_000_000_000
 TASKS = {'place': TaskSpec('place', 'place the can', 10.0, stages=('grasp', 'place')),
@@ -360,6 +361,14 @@ def test_a_detector_that_is_asked_or_calls_ends_its_episode_as_a_success():
     run.running()
     run.machine.on_tick(110 * S, 0.0)
     assert (run.state.outcome, run.state.stop) == (Outcome.FAILURE, Stop.TIME_LIMIT)
+
+
+@pytest.mark.parametrize(('status', 'said'), [
+    (PolicyStatus(state=PolicyStatus.ACTING), (True, '')),
+    (PolicyStatus(state=PolicyStatus.LOADING), (False, 'it loads its checkpoint')),
+    (PolicyStatus(state=PolicyStatus.NO_POLICY, reason='refused: x'), (False, 'refused: x'))])
+def test_a_policy_that_is_not_ready_says_why(status, said):
+    assert readiness(status) == said
 
 
 def started(id_=4):
