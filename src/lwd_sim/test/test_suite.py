@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lwd_core.task import load_tasks
+from lwd_sim.env import make_env
 from lwd_sim.expert import Expert
 from lwd_sim.features import STATE_NAMES, state_vector
 from lwd_sim.instructions import instruction_of
@@ -165,3 +166,17 @@ def test_a_crate_in_the_air_is_set_down_before_what_fell_out_is_fetched():
     assert not world.reached(0) and world.focus().item == 'basket'
     assert run_expert(world)
     assert world.reached(0)
+
+
+def test_the_same_environment_plays_the_suite_from_state_and_from_cameras():
+    environment = make_env('serve', observation='pixels')
+    try:
+        observation, info = environment.reset(seed=5)
+        assert info['task'] == 'serve' and observation['head'].shape == (96, 96, 3)
+        assert observation['head'].std() > 5.0
+        environment.reset(seed=5, options={'task': 'door_place'})
+        assert environment.instruction == instruction_of('door_place')
+        _, reward, terminated, truncated, _ = environment.step(HOME.astype(np.float32))
+        assert (reward, terminated, truncated) == (0.0, False, False)
+    finally:
+        environment.close()
