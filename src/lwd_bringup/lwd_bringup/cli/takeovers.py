@@ -26,7 +26,8 @@ def takeovers(
     for row in rows(meta, found):
         print(row)
     if not found and meta.interventions:
-        print('no shadow chunk was recorded within them: too short, or the policy ran without shadow')
+        print('no shadow chunk was recorded within them: too short, or the policy ran without '
+              'shadow')
     if plot is not None:
         if not found:
             raise ValueError(f'{meta.id}: nothing to draw, no shadow chunks were recorded')

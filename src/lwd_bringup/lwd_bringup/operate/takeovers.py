@@ -61,7 +61,7 @@ def draw(found: list[Difference], meta: Any, path: Path) -> Path:
     axes.axhline(0.0, color='grey', linewidth=0.5)
     axes.set(xlabel='s of the episode', ylabel='executed less would-be (rad, or share of the jaw)',
              title=f'{meta.id}: what the person did otherwise than the policy would have')
-    axes.legend(loc='upper right', fontsize='small')
+    figure.legend(loc='outside right upper', fontsize='small')
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
     return path
