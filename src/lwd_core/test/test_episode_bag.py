@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 from mcap.reader import make_reader
+import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 import yaml
@@ -19,6 +20,7 @@ from lwd_core.episode import writer as writer_module
 from lwd_core.episode.definitions import DefinitionError, Definitions
 from lwd_core.episode.synthetic import Messages, Recipe, write_episode
 from lwd_core.episode.writer import EpisodeBagWriter
+from lwd_core.hashing import sha256_file
 from lwd_core.robot import RobotSpec
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -82,6 +84,37 @@ def test_mcap_reads_the_bag_by_its_index(bag):
     assert schema.encoding == 'ros2msg' and message.log_time == 1010
     assert b'MSG: std_msgs/Header' in schema.data
     assert 'best_effort' in channel.metadata['offered_qos_profiles']
+
+
+@pytest.mark.parametrize('compression', ['none', 'lz4', 'zstd'])
+def test_large_and_small_messages_keep_order_and_content_in_every_reader(
+        tmp_path, definitions, messages, monkeypatch, compression):
+    """Large ones are handed to the kernel as they are, small ones are gathered."""
+    monkeypatch.setattr(writer_module, 'CHUNK_BYTES', 150_000)
+    writer = EpisodeBagWriter(tmp_path, 'ep', definitions, compression)
+    writer.add_topic(topics.JOINT_STATES, JOINTS)
+    writer.add_topic(topics.camera('head'), '/sim/camera/head/image/compressed')
+    written = []
+    for tick in range(60):
+        size = (0, 10, 16_383, 16_384, 90_000, 400_000)[tick % 6]
+        image = messages.serialize(messages.make(
+            'sensor_msgs/msg/CompressedImage', header=messages.header(tick),
+            data=np.full(size, tick, np.uint8)))
+        for topic, data in ((JOINTS, joint_state(messages, tick)),
+                            ('/sim/camera/head/image/compressed', image)):
+            writer.write(topic, memoryview(data) if tick % 2 else data, 1000 - tick, tick, tick)
+            written.append((topic, 1000 - tick, bytes(data)))
+    bag = writer.close()
+    assert sha256_file(bag.path) == bag.sha256 and bag.path.stat().st_size == bag.bytes
+    reader = EpisodeBagReader(bag.path)
+    assert [(reader.topic_of(m), m.log_ns, bytes(m.data)) for m in reader.raw()] == written
+    ordered = sorted(written, key=lambda item: item[1])
+    with open(bag.path, 'rb') as file:
+        seen = [(c.topic, m.log_time, m.data) for _, c, m in make_reader(file).iter_messages()]
+    assert sorted(seen) == sorted(ordered) and [s[1] for s in seen] == [o[1] for o in ordered]
+    with AnyReader([tmp_path]) as everything:
+        assert sorted((c.topic, stamp, bytes(data)) for c, stamp, data in everything.messages()) \
+            == sorted(ordered)
 
 
 def test_metadata_yaml_is_what_ros2_bag_reads(bag):
@@ -163,6 +196,7 @@ from lwd_core import topics
 from lwd_core.episode.definitions import Definitions
 from lwd_core.episode.synthetic import Messages
 from lwd_core.episode.writer import EpisodeBagWriter
+from lwd_core.hashing import sha256_file
 definitions = Definitions([sys.argv[2]])
 messages = Messages(definitions)
 writer = EpisodeBagWriter(__import__('pathlib').Path(sys.argv[1]), 'ep', definitions)
