@@ -146,6 +146,7 @@ def figures(folder: Path, begin: int, finish: int, period: int) -> dict[str, Any
         sys.exit(f'only {len(ticks)} ticks and {len(calls)} calls: {(folder / "log").read_text()}')
     answered = ticks[ticks[:, 2] > 0]
     late = (answered[:, 2] - answered[:, 0]) / 1e9
+    ready = late[answered[:, 3] > 0]
     due = int((ticks[-1, 0] - ticks[0, 0]) // period) + 1
     RESULTS.mkdir(parents=True, exist_ok=True)
     draw({'policy node, command out': late, 'bare rclpy timer, idle': timer_late},
@@ -153,6 +154,7 @@ def figures(folder: Path, begin: int, finish: int, period: int) -> dict[str, Any
     return {
         'policy': {**describe(answered[:, 2], late, period),
                    'woken_ms': quantiles((ticks[:, 1] - ticks[:, 0]) / 1e9),
+                   'with_row_ms': quantiles(ready), 'with_row': len(ready),
                    'ticks': due, 'missed': due - len(ticks), 'starved': len(ticks) - len(answered)},
         'timer': {**describe(calls, timer_late, period), 'calls': len(calls),
                   'missed': missed_by_timer(calls, period)},

@@ -88,13 +88,16 @@ def main(robot_file: str) -> None:
     """Run until SIGTERM."""
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = Driver(RobotSpec.from_yaml(robot_file))
-    signal.signal(signal.SIGTERM, lambda *_: rclpy.try_shutdown())
+
+    def stop(*_: Any) -> None:
+        for source in node.sources:  # first: nothing is published on a context that is gone
+            source.stop()
+        rclpy.try_shutdown()
+    signal.signal(signal.SIGTERM, stop)
     try:
         rclpy.spin(node)
     except (ExternalShutdownException, ShutdownException):
         pass
-    for source in node.sources:
-        source.stop()
 
 
 if __name__ == '__main__':

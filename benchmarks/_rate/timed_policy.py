@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy node as it always runs, with the time of every tick and every command kept.
 
-Writes rows (stamp, woken, sent) [ns of wall time, 0: never] to the file named first.
+Writes rows (stamp, woken, sent, ready) to the file named first: ns of wall time, 0: never; ready is
+1 where the tick had its row when it came, 0 where it waited for a chunk.
 """
 
 from __future__ import annotations
@@ -26,10 +27,13 @@ class TimedPolicy(PolicyNode):
         super().__init__(**kwargs)
         self.woken: dict[int, int] = {}
         self.sent: dict[int, int] = {}
+        self.ready: set[int] = set()
 
     def _on_tick(self, tick: Tick) -> None:
         self.woken[tick.stamp_ns] = time.time_ns()
         super()._on_tick(tick)
+        if tick.stamp_ns in self.sent:
+            self.ready.add(tick.stamp_ns)
 
     def on_configure(self, state: Any) -> Any:
         """Configure, then note every command."""
@@ -45,8 +49,9 @@ class TimedPolicy(PolicyNode):
     def close(self) -> None:
         """Close and write."""
         super().close()
-        rows = [(stamp, woken, self.sent.get(stamp, 0)) for stamp, woken in self.woken.items()]
-        np.save(OUT, np.array(rows, np.int64).reshape(-1, 3))
+        rows = [(stamp, woken, self.sent.get(stamp, 0), stamp in self.ready)
+                for stamp, woken in self.woken.items()]
+        np.save(OUT, np.array(rows, np.int64).reshape(-1, 4))
 
 
 if __name__ == '__main__':
