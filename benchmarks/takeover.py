@@ -88,7 +88,7 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[np.ndarray, np.n
     finally:
         end(processes)
         person.ticks.stop()
-        rclpy.shutdown()
+        rclpy.try_shutdown()
         thread.join()
     arrivals = np.load(folder / 'arrivals.npy')
     return judge(moments, arrivals, dict(person.executed), robot.period_ns)
