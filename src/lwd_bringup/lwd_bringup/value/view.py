@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from lwd_bringup.paths import config_dir
-from lwd_core import topics
-from lwd_core.episode import EpisodeMeta, read_episode
-from lwd_core.episode.cdr import image_bytes
-from lwd_core.episode.reader import EpisodeBagReader, header_stamp
+from lwd_core.episode import EpisodeBagReader, EpisodeMeta, read_episode
+from lwd_core.episode.bag import EpisodeBag, RawFrame
+from lwd_core.images import encode_jpeg
 from lwd_core.observation import ObservationSpec
 from lwd_core.robot import RobotSpec
 from lwd_learner.config import LearnerConfig
@@ -95,19 +94,17 @@ def _frames(folder: Path, meta: EpisodeMeta, robot: RobotSpec, ticks: np.ndarray
     names = [one.name for one in robot.cameras]
     if camera and camera not in names:
         raise ValueError(f"--camera: robot has no camera '{camera}'; it has {', '.join(names)}")
-    reader = EpisodeBagReader(folder / str(meta.bag['file']))
-    found: dict[str, list[tuple[int, memoryview]]] = {}
-    wanted = {f'/{meta.robot}/{topics.camera(name).name}': name for name in names}
-    for message in reader.raw():
-        name = wanted.get(reader.topic_of(message))
-        if name is not None and (not camera or name == camera):
-            found.setdefault(name, []).append((header_stamp(message.data), message.data))
-    chosen = next((name for name in names if name in found), '')
+    bag = EpisodeBag(EpisodeBagReader(folder / str(meta.bag['file'])), meta, robot)
+    chosen = next((name for name in ([camera] if camera else names) if bag.frames(name)), '')
     if not chosen:
         return '', []
-    images = sorted(found[chosen], key=lambda pair: pair[0])
+    images = sorted(bag.frames(chosen), key=lambda pair: pair[0])
     stamps = np.array([stamp for stamp, _ in images])
     shown = ticks[np.unique(np.linspace(0, len(ticks) - 1, FRAMES).round().astype(int))]
     newest = np.searchsorted(stamps, shown, 'right') - 1  # not later than the tick
-    return chosen, [(float(tick - ticks[0]) * 1e-9, bytes(image_bytes(images[index][1])))
+    return chosen, [(float(tick - ticks[0]) * 1e-9, _jpeg(images[index][1]))
                     for tick, index in zip(shown, newest) if index >= 0]
+
+
+def _jpeg(frame: memoryview | RawFrame) -> bytes:
+    return encode_jpeg(frame()) if isinstance(frame, RawFrame) else bytes(frame)
