@@ -42,8 +42,9 @@ def progress(world: World) -> Progress:
     if world.success():
         return Progress(total, 0.0, total, 'done')
     goal = world.focus()
-    before = sum(len(STAGES[other.how]) for index, other in enumerate(goals)
-                 if other is not goal and world.reached(index))
+    # Only what comes before: that the box is closed counts for nothing before it is filled.
+    index = next(index for index, other in enumerate(goals) if other is goal)
+    before = sum(len(STAGES[other.how]) for other in goals[:index])
     stage, fraction = {'single': _single, 'door': _single, 'both': _both,
                        'handover': _handover}[goal.how](world, goal)
     return Progress(before + stage, float(fraction), total, STAGES[goal.how][stage])

@@ -15,6 +15,8 @@ from lwd_sim.names import ARMS
 from lwd_sim.progress import Progress, progress
 from lwd_sim.world import World
 
+SHORT_STAGES = 5      # gain and loss are shares of a task with up to so many stages
+
 
 @dataclass(frozen=True)
 class SupervisorConfig:
@@ -77,7 +79,8 @@ class Supervisor:
 
     def _take_over(self, now: Progress, world: World) -> str | None:
         config, step = self.config, world.steps
-        if now.value > self._best + config.gain:
+        scale = _scale(now)
+        if now.value > self._best + scale * config.gain:
             self._best, self._best_step = now.value, step
         needed = config.time_reserve * self.usual_time * (1.0 - now.value)
         empty = self._closed_on_nothing(world)
@@ -86,7 +89,7 @@ class Supervisor:
             return threat
         if self.time_limit - step < needed:
             return f'time is running out at "{now.name}"'
-        self._lost = self._lost + 1 if now.value < self._best - config.loss else 0
+        self._lost = self._lost + 1 if now.value < self._best - scale * config.loss else 0
         if self._lost >= config.lost_for:
             return f'lost what was reached, back at "{now.name}"'
         if empty is not None:
@@ -110,7 +113,7 @@ class Supervisor:
     def _hand_back(self, now: Progress, world: World) -> str | None:
         config = self.config
         self._vain += 1
-        if now.value > self._best + config.gain:
+        if now.value > self._best + _scale(now) * config.gain:
             self._best, self._vain = now.value, 0
         good = now.stage > self._stage and world.tilt(world.focus().item) < UPRIGHT
         self._stable = self._stable + 1 if good else 0
@@ -122,3 +125,8 @@ class Supervisor:
         if world.steps - self._since < config.min_correction or self._stable < config.stable:
             return None
         return f'corrected up to "{now.name}"'
+
+
+def _scale(now: Progress) -> float:
+    """Return how much less of a long task than of a short one a stage is."""
+    return min(1.0, SHORT_STAGES / now.stages)
