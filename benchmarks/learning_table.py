@@ -26,6 +26,9 @@ from _table.plan import METHODS, methods_of, pieces, Profile, PROFILES
 from _table.report import critic_table, Row, rows_of, table
 import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+import yaml
+
+from lwd_core.store import write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = 0.95  # average of LWD online, as in the paper
@@ -37,9 +40,9 @@ def main() -> None:
     profile = chosen_profile(options)
     out = options.out or ROOT / 'results' / 'learning_table' / options.profile
     ledger = Ledger(out / 'ledger.sqlite')
-    recipe = options.recipe.resolve()
+    recipe = kept_recipe(options.recipe, out)
     ledger.settle('budget', {**asdict(profile), 'methods': [], 'seeds': 0})
-    ledger.settle('recipe', recipe.read_text())
+    ledger.settle('recipe', recipe_of(recipe))
     if options.worker:
         work(out, profile, recipe, ledger)
         return
@@ -48,6 +51,23 @@ def main() -> None:
         ledger.release_dead()
         run(options, profile, ledger)
     report(out, profile, recipe, ledger, options, time.monotonic() - began)
+
+
+def kept_recipe(given: Path | None, out: Path) -> Path:
+    """Return the run's own copy of its recipe: what is tuned elsewhere must not mix into it."""
+    kept = out / 'recipe.yaml'
+    if given is not None or not kept.is_file():
+        write_atomic(kept, (given or ROOT / 'config/learner/demo.yaml').read_bytes())
+    return kept
+
+
+def recipe_of(path: Path) -> dict[str, object]:
+    """Return what a recipe says about learning, without what only reports or publishes."""
+    sections = yaml.safe_load(path.read_text())
+    learning = {key: value for key, value in (sections.get('learning') or {}).items()
+                if key not in ('tensorboard', 'metrics_every')}
+    return {**{key: value for key, value in sections.items() if key != 'publish'},
+            'learning': learning}
 
 
 def arguments() -> argparse.Namespace:
@@ -60,7 +80,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument('--tasks', default='', help='other tasks, comma separated')
     parser.add_argument('--methods', default='', help='only these, comma separated: '
                         + ', '.join(METHODS))
-    parser.add_argument('--recipe', type=Path, default=ROOT / 'config/learner/demo.yaml')
+    parser.add_argument('--recipe', type=Path, help='learner file that all rows share (default: '
+                        "the run's copy, of config/learner/demo.yaml at its start)")
     parser.add_argument('--out', type=Path, help='other folder of results')
     parser.add_argument('--report', action='store_true', help='only report what is done')
     parser.add_argument('--page', action='store_true', help='write docs/learning_table.md')
@@ -177,7 +198,7 @@ def page(profile: Profile, rows: list[Row], results: dict[str, dict[str, object]
         f'Made by `make bench NAME=learning_table ARGS="--profile {options.profile} --page"` '
         f'({done} of {planned} pieces done, {work_hours:.2f} process hours on '
         f'{platform.machine()}, {os.cpu_count()} cores, no GPU). {methods}: one code base, one '
-        f'recipe (`{options.recipe.name}`), state observation.', '',
+        'recipe, state observation.', '',
         f'Every method starts from the same SFT policy ({profile.demonstrations} demonstrations a '
         f'task, {profile.sft_steps} updates). Offline: the demonstrations and {profile.rollouts} '
         f'autonomous rollouts a task of that policy, {profile.offline_steps} updates. Online: '
@@ -200,7 +221,7 @@ def write_page(out: Path, text: str, drawn: bool) -> None:
         target = docs / 'images' / f'learning_table_{name}'
         target.write_bytes((out / name).read_bytes())
         text = text.replace(f'({name})', f'(images/{target.name})')
-    notes = docs / 'learning_table_notes.md'
+    notes = Path(__file__).parent / '_table' / 'notes.md'
     (docs / 'learning_table.md').write_text(
         text + ('\n' + notes.read_text() if notes.is_file() else ''))
 

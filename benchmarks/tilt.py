@@ -286,13 +286,12 @@ def main() -> None:
     parser.add_argument('--retrain', type=int, default=0,
                         help='updates of critics trained anew; 0: none')
     parser.add_argument('--variants', default='', help='only these, comma separated by number')
-    parser.add_argument('--recipe', type=Path, default=ROOT / 'config/learner/demo.yaml')
     options = parser.parse_args()
     torch.set_num_threads(1)
     began = time.monotonic()
     profile = PROFILES[options.profile]
     out = options.table or ROOT / 'results' / 'learning_table' / options.profile
-    bench = Bench(out, profile, options.recipe, lambda text: None)
+    bench = Bench(out, profile, out / 'recipe.yaml', lambda text: None)
     if options.method not in methods_of(profile):
         parser.error(f'--method: {options.method} is not one of {list(methods_of(profile))}')
     agent, buffer, episodes = load(bench, options.seed, options.method)

@@ -62,7 +62,7 @@ def values(bench: Bench, path: Path, seed: int = 0, method: str = 'lwd') -> bool
         axes.set(xlim=(0, time[-1]), ylim=(-0.1, 1.1), ylabel=task,
                  title=f'{task}: {"success" if chosen.success else "failure"}')
         axes.spines[['top', 'right']].set_visible(False)
-    figure.axes[0].legend(fontsize=7, frameon=False, ncols=4, loc='upper left')
+    figure.axes[0].legend(fontsize=7, frameon=False, ncols=4, loc='lower left')
     figure.axes[-1].set_xlabel('s')
     figure.savefig(path)
     return True

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The learning table's bookkeeping: pieces in order, resumed where they were, honest intervals."""
+
+from dataclasses import replace
+from pathlib import Path
+import sys
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'benchmarks'))
+
+from _table.ledger import Ledger
+from _table.plan import methods_of, pieces, PROFILES
+from _table.report import interval, rows_of
+
+SHORT = PROFILES['short']
+
+
+def test_every_piece_needs_only_pieces_before_it():
+    for profile in PROFILES.values():
+        seen: set[str] = set()
+        for piece in pieces(profile):
+            assert seen.issuperset(piece.needs) and piece.name not in seen
+            seen.add(piece.name)
+
+
+def test_the_ablation_of_long_returns_is_left_out_where_no_task_is_long():
+    assert 'lwd_n1' not in methods_of(SHORT)
+    assert 'lwd_n1' in methods_of(PROFILES['full'])
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path):
+    plan = pieces(SHORT)
+    ledger = Ledger(tmp_path / 'ledger.sqlite')
+    first = ledger.take(plan)
+    assert first is not None and first.name == '0/data'
+    assert ledger.take(plan) is None  # the rest needs it
+    ledger.finish(first, {'robot_steps': 10})
+    second = ledger.take(plan)
+    assert second is not None and second.name == '0/sft/evaluate0'
+    again = Ledger(tmp_path / 'ledger.sqlite')
+    assert again.release_dead() == 0  # this process lives: nobody takes its piece away
+    ledger._db.execute("UPDATE pieces SET worker = 2147483646 WHERE name = '0/sft/evaluate0'")
+    assert again.release_dead() == 1
+    assert again.take(plan).name == '0/sft/evaluate0'
+    assert '0/data' in again.results()
+
+
+def test_a_failed_piece_is_tried_again_by_the_next_run(tmp_path: Path):
+    plan = pieces(SHORT)
+    ledger = Ledger(tmp_path / 'ledger.sqlite')
+    ledger.fail(ledger.take(plan), 'no disk')
+    assert ledger.take(plan) is None and ledger.errors() == {'0/data': 'no disk'}
+    assert ledger.release_dead() == 1 and ledger.take(plan).name == '0/data'
+
+
+def test_results_of_another_budget_are_not_mixed(tmp_path: Path):
+    Ledger(tmp_path / 'ledger.sqlite').settle('budget', {'sft_steps': 1})
+    Ledger(tmp_path / 'ledger.sqlite').settle('budget', {'sft_steps': 1})
+    with pytest.raises(ValueError, match='another budget'):
+        Ledger(tmp_path / 'ledger.sqlite').settle('budget', {'sft_steps': 2})
+
+
+def test_intervals_widen_with_what_differs_between_seeds():
+    mean, low, high = interval([[1.0] * 20, [0.0] * 20, [1.0] * 20])
+    assert mean == pytest.approx(2 / 3) and low == 0.0 and high == 1.0
+    same = interval([[1.0, 0.0] * 50] * 3)
+    assert same[2] - same[1] < 0.2
+
+
+def test_a_row_counts_the_robot_time_of_all_it_learned_from():
+    profile = replace(SHORT, rounds=2, methods=('sft', 'hg_dagger'))
+    rows = [['place', 1, 1.0, 50]]
+    results = {
+        '0/data': {'robot_steps': 90_000}, '0/sft/evaluate0': {'rows': rows},
+        '0/hg_dagger/round1': {'robot_steps': 45_000},
+        '0/hg_dagger/round2': {'robot_steps': 45_000}, '0/hg_dagger/evaluate2': {'rows': rows}}
+    found = {row.method: row for row in rows_of(profile, results)}
+    assert (found['sft'].hours, found['hg_dagger'].hours) == (1.0, 2.0)
+    assert found['sft'].cycle == 2.0
