@@ -22,6 +22,7 @@ from lwd_policy_node.backends.engine import (  # noqa: E402
     BOUND,
     check,
     difference,
+    seconds,
 )
 from lwd_policy_node.backends.onnx_engines import OnnxRuntimeEngine, OpenVinoEngine  # noqa: E402
 from lwd_policy_node.backends.torch_engines import CudaGraphEngine, EagerEngine  # noqa: E402
@@ -199,6 +200,16 @@ def test_auto_passes_over_what_is_missing_or_wrong_and_says_so():
                   openvino=BackendUnavailableError('openvino is not installed'))
     assert choice.engine.name == 'eager'
     assert 'bound' in choice.note and 'not installed' in choice.note
+
+
+def test_a_busy_moment_does_not_count_against_a_backend():
+    sampler, now, busy = acting().sampler(), [0.0], iter([0.9, 0.9, 0.5, 0.002, 0.4, 0.003])
+
+    class Busy(Fake):
+        def run(self, arrays):
+            now[0] += next(busy)
+    engine = Busy('eager', sampler)
+    assert seconds(engine, {}, runs=4, clock=lambda: now[0]) == pytest.approx(0.002)
 
 
 def test_what_auto_chose_for_an_architecture_is_built_at_once_for_the_next_checkpoint():
