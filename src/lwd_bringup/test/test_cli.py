@@ -35,7 +35,8 @@ def test_every_command_says_what_it_does_and_each_of_its_options(words):
     assert result.exit_code == 0
     options = [line for line in result.output.splitlines() if line.startswith('│ --')]
     assert options and all(len(line.split()) > 4 for line in options)
-    assert '//' not in result.output, 'a placeholder in angle brackets is taken for markup'
+    shown = result.output.replace('://', '')
+    assert '//' not in shown, 'a placeholder in angle brackets is taken for markup'
 
 
 def robot_file(tmp_path, **changes):

@@ -27,6 +27,7 @@ THREADS = 1        # of training: two that wait for each other crawl on a shared
 BLOCK = 10         # held-out starts rolled out together, per task
 FINISHED = ('success', 'failure')
 PATIENCE = 3.0     # a job may take so many times its budget before it counts as stuck
+JOYSTICK_TASK = 'place'   # demonstrated as a person would; the others straight to the joints
 SLACK_S = 60.0     # for loading and saving around a job's budget
 
 
@@ -71,7 +72,8 @@ class Phases:
         """Let the operators demonstrate until there are enough successes."""
         config = self.config
         specs = fleet_processes(config, 'demonstrate', operator='demonstrate', learner=False,
-                                policy=False, seed=config.demonstrate_seed)
+                                policy=False, seed=config.demonstrate_seed,
+                                **self._joystick())
         with Stage(config, 'demonstrate', specs, self.state, self.view) as stage:
             stage.run(config.demonstrate_s + config.startup_s, self._alive(
                 config.startup_s, lambda: self.watch.successes() >= config.demonstrations))
@@ -79,6 +81,12 @@ class Phases:
         if not self.watch.successes():
             raise DemoError(f'no successful demonstration was recorded; logs in {config.run_dir}')
         return f'{self.watch.successes()} demonstrations of {len(self.watch.metas)} episodes'
+
+    def _joystick(self) -> dict[str, str]:
+        """Return how the operator moves the arms: one task through joystick, deadman and IK."""
+        if JOYSTICK_TASK not in self.config.tasks:
+            return {}
+        return {'operator_teleop': 'joystick', 'joystick_tasks': JOYSTICK_TASK}
 
     def sft(self) -> str:
         """Clone the demonstrations; the policy is published on the robots' channel."""
