@@ -72,6 +72,10 @@ class StageScorer:
     def _score(self, stage: int) -> float:
         goal = self._goals[stage]
         done = self._reached[stage] if goal.serves else self._world.placed(goal)
+        # A box that was never opened was not closed either.
+        before = [self._reached[other] for other in range(stage)
+                  if self._goals[other].item == goal.item]
+        done = done and all(before)
         if not done:
             return 0.0
         flaw = not goal.serves and self._world.tilt(goal.item) > LEANING
