@@ -28,6 +28,7 @@ PULL_TURN = 0.1          # rad a door is turned in a control step
 ROOM = 0.026             # m the pads stand off an item they approach among others
 NARROW = 0.012           # m the pads open beyond the item where there is little room
 RETREAT = 0.05           # m back from a released item
+OPENED = (0.75, 0.95)    # jaw between which backing off begins
 TOUCHING = 0.1           # share of that while a pad still touches it: a hooked crate comes along
 
 Command = tuple[np.ndarray, float]   # joint targets [6], jaw
@@ -143,6 +144,8 @@ def release(world: World, arm: str, item: str, half_width: float, narrow: bool =
     """
     tool, rotation = world.tcp(arm)
     free = ramp(jaw_width(world, arm), half_width + 0.002, half_width + 0.010)
+    if not narrow:   # how far it is open shows in the joints, what it touches does not: a policy
+        free *= ramp(world.jaw(arm), *OPENED)   # that sees only those can learn to wait for it
     if world.pads_touching(arm, item):
         free *= TOUCHING
     jaw = min(OPEN, (half_width + NARROW) / JAW_TRAVEL) if narrow else OPEN
