@@ -22,7 +22,7 @@ KEYS: dict[str, str | None] = {
     'torch': None, 'mujoco': None, 'gymnasium': None, 'safetensors': None, 'rosbags': None,
     'mcap': None, 'mcap_ros2': None, 'obstore': None, 'mink': None, 'pygame': None,
     'textual': None, 'onnx': None, 'onnxruntime': None, 'av': None, 'pyarrow': None,
-    'moto': None, 'rerun': None,
+    'moto': None, 'rerun': None, 'lerobot': None, 'transformers': None,
 }
 ROS_PACKAGES = frozenset((
     'rclpy', 'cv_bridge', 'message_filters', 'launch', 'launch_ros', 'ament_index_python',

@@ -18,7 +18,12 @@ def control():
 thread = threading.Thread(target=control)
 thread.start()
 thread.join()
-print({{os.sched_getscheduler(int(t)) for t in os.listdir('/proc/self/task')}} == {{os.SCHED_RR}})
+def scheduler(thread):
+    try:
+        return os.sched_getscheduler(int(thread))
+    except ProcessLookupError:  # it ended since it was listed
+        return os.SCHED_RR
+print({{scheduler(t) for t in os.listdir('/proc/self/task')}} == {{os.SCHED_RR}})
 child = subprocess.Popen(['sleep', '5'])
 priority.make_ordinary(child.pid, 3)
 print(os.sched_getscheduler(child.pid) == os.SCHED_OTHER,

@@ -149,7 +149,9 @@ class Arbiter:
 
     def on_policy_command(self, request: Request) -> list[Output]:
         """Take a command of the policy; executed in POLICY only."""
-        if self._resumable and self.mode is Mode.HOLD and not self._ticks.refuse(request.stamp_ns):
+        # In HOLD the arbiter has answered the tick already: that the policy speaks again is enough.
+        back = self._ticks.refuse_age(request.stamp_ns) is None
+        if self._resumable and self.mode is Mode.HOLD and back:
             self._resume()
         self._take(Mode.POLICY, request)
         return self._flush()

@@ -38,10 +38,15 @@ class TickBook:
     def refuse(self, stamp_ns: int) -> str | None:
         """Return why a command of this stamp cannot be executed now, or None."""
         stamp = self.floor(stamp_ns)
+        if self.answered is not None and self.now is not None and stamp <= self.answered:
+            return 'tick already answered'
+        return self.refuse_age(stamp_ns)
+
+    def refuse_age(self, stamp_ns: int) -> str | None:
+        """Return why this stamp says nothing of now, whether or not its tick was answered."""
+        stamp = self.floor(stamp_ns)
         if self.now is None:
             return 'no clock yet'
-        if self.answered is not None and stamp <= self.answered:
-            return 'tick already answered'
         if self.now - stamp > MAX_AGE_PERIODS * self.period:
             return 'older than two periods'
         if stamp - self.now > self.max_ahead * self.period:

