@@ -108,6 +108,8 @@ class Spool:
             meta = EpisodeMeta.read(folder)
             for leftover in (OPENED, f'{meta.id}_0.mcap{PARTIAL}'):
                 (folder / leftover).unlink(missing_ok=True)
+            for temporary in folder.glob('.*.tmp'):  # of a write that was killed: no part of it
+                temporary.unlink()
             self._store.put_dir(folder, meta.store_path, META, move=True)
             return meta
         except (OSError, StoreAwayError) as error:

@@ -405,6 +405,8 @@ def test_what_a_killed_recorder_left_is_recovered_at_the_next_start(tmp_path):
     killed.recorder._flush()
     written = killed.recorder._open.writer.messages
     killed.spool.close()  # what the kernel does for a killed process
+    folder, = (tmp_path / 'spool').glob('ep-*')
+    (folder / '.episode.json.0badcafe.tmp').write_bytes(b'{')  # killed amid an atomic write
     empty = tmp_path / 'spool' / 'ep-0'
     empty.mkdir()
     (empty / 'ep-0_0.mcap.partial').write_bytes(b'\x89MCAP0\r\n')
