@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from lwd_bringup.substeps import parse_scores, stages_of
 from lwd_core.episode.errors import EpisodeError
 from lwd_core.episode.meta import EpisodeMeta, list_episodes, META, OUTCOMES, read_meta
 from lwd_core.store import FolderStore, open_store, Store
@@ -99,12 +100,19 @@ def find_episode(store: str, episode: str) -> tuple[Path, EpisodeMeta]:
     return opened.local(path), read_meta(opened, path)
 
 
-def relabel(store: str, episode: str, outcome: str, who: str) -> EpisodeMeta:
-    """Change an episode's outcome in the store; what was said before stays in its record."""
+def relabel(store: str, episode: str, outcome: str, who: str, scores: str = '',
+            tasks_file: Path | None = None) -> EpisodeMeta:
+    """Change an episode's label in the store; what was said before stays in its record.
+
+    outcome: '' leaves it. scores: `name=score, ...` of the task's sub-steps, '' leaves them.
+    """
     opened = open_catalogue(store)
     path = _one(opened, store, episode)
     now = datetime.now(timezone.utc).isoformat(timespec='seconds')
-    changed = read_meta(opened, path).relabelled(outcome, who, now)
+    meta = read_meta(opened, path)
+    given = parse_scores(scores, meta.task, stages_of(meta.task, tasks_file),
+                         meta.substep_scores) if scores else None
+    changed = meta.relabelled(outcome or meta.outcome, who, now, given)
     opened.put(f'{path}/{META}', changed.to_json())
     return changed
 

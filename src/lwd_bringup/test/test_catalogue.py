@@ -109,6 +109,60 @@ def test_label_changes_the_outcome_and_keeps_what_was_said(tmp_path, say):
     assert find_episode(str(tmp_path), 'e')[1].outcome == 'success'
 
 
+CRATE = 'tea=1, coffee=0.5, beans=1, jam=0, lift=1'
+
+
+def test_label_takes_scores_of_the_sub_steps_and_keeps_those_before(tmp_path, say):
+    record(tmp_path, 'e', ticks=10, jpeg=None, task='pack_crate')
+    where = ('--store', tmp_path, '--who', 'anna')
+    code, out, _ = say('episodes', 'label', 'e', 'failure', '--scores', CRATE, *where)
+    assert (code, out.splitlines()[1].strip()) == (
+        0, 'tea 1, coffee 0.5, beans 1, jam 0, lift the crate 1 (was not scored)')
+    code, out, _ = say('episodes', 'label', 'e', '--scores', 'Lift the crate=.5', *where)
+    assert code == 0 and out.startswith('e: failure (was failure by anna)')
+    _, meta = find_episode(str(tmp_path), 'e')
+    assert meta.substep_scores == [1.0, 0.5, 1.0, 0.0, 0.5] and meta.outcome == 'failure'
+    assert [(one['scores'][-1], one['were'][-1:]) for one in meta.labels] == [(1.0, []), (0.5, [1])]
+
+
+def test_show_tells_every_label_with_its_scores(tmp_path, say):
+    record(tmp_path, 'e', ticks=10, jpeg=None, task='pack_crate')
+    relabel(str(tmp_path), 'e', 'failure', 'anna', CRATE)
+    relabel(str(tmp_path), 'e', 'success', 'ben')
+    relabel(str(tmp_path), 'e', '', 'cleo', 'jam=1')
+    _, out, _ = say('episodes', 'show', 'e', '--store', tmp_path)
+    said = [line for line in out.splitlines() if line.startswith(('# label', '# until'))]
+    assert [line.split('coffee')[0].split(': ', 1)[1] for line in said] == [
+        'success by cleo: tea 1, ', 'success by ben: tea 1, ', 'failure by anna: tea 1, ',
+        'success by synthetic']
+    assert 'jam 1' in said[0] and 'jam 0' in said[1]
+
+
+@pytest.mark.parametrize(('task', 'scores', 'text'), [
+    ('pack_crate', 'tea=0.7', "'tea=0.7': write tea=SCORE with a score of 0, 0.5 or 1"),
+    ('pack_crate', 'tea', 'write tea=SCORE'),
+    ('pack_crate', 'milk=1', "'milk' is no sub-step of task 'pack_crate', which has tea, coffee"),
+    ('pack_crate', 'tea=1,tea=0', "'tea' is given twice"),
+    ('pack_crate', 'tea=1', 'no score yet for coffee, beans, jam, lift the crate'),
+    ('serve', 'c=1', "'c' may be cup or cover: which"),
+    ('place', 'reach=1', "task 'place' has no sub-steps"),
+    ('unheard', 'reach=1', "task 'unheard' is in none of"),
+])
+def test_scores_that_mean_nothing_are_refused_and_change_nothing(tmp_path, say, task, scores, text):
+    record(tmp_path, 'e', ticks=10, jpeg=None, task=task)
+    code, out, err = say('episodes', 'label', 'e', 'failure', '--scores', scores,
+                         '--store', tmp_path)
+    assert (code, out) == (1, '') and text in err and err.count('\n') == 1
+    _, meta = find_episode(str(tmp_path), 'e')
+    assert (meta.outcome, meta.labels, meta.substep_scores) == ('success', [], [])
+
+
+def test_label_without_anything_to_say_is_refused(tmp_path, say):
+    record(tmp_path, 'e', ticks=10, jpeg=None)
+    code, _, err = say('episodes', 'label', 'e', '--store', tmp_path)
+    assert code == 1 and 'say an outcome' in err
+
+
 @pytest.mark.parametrize(('words', 'text'), [
     (('out',), 'choose a format'), (('out', '--lerobot', '--rerun'), 'choose a format'),
     (('out', 'zzz', '--lerobot'), 'no episode matches'),

@@ -98,6 +98,8 @@ def test_labels_keep_their_history():
         ('failure', 'anna', 'success', 'ben'), ('success', 'ben', 'failure', 'eve')]
     with pytest.raises(EpisodeError, match="outcome 'maybe' refused"):
         meta.relabelled('maybe', 'x', '')
+    with pytest.raises(EpisodeError, match='sub-step score 0.7 refused, must be 0, 0.5 or 1'):
+        meta.relabelled('failure', 'x', '', [1.0, 0.7])
 
 
 @pytest.mark.parametrize(('meta', 'share'), [

@@ -54,6 +54,7 @@ def show(episode: _EPISODE, store: _STORE = '', robot_file: _ROBOT_FILE = None,
 
     from lwd_bringup.audits import audit_of
     from lwd_bringup.catalogue import find_episode
+    from lwd_bringup.substeps import label_lines
     path, meta = find_episode(store or default_store(), episode)
     audit = audit_of(path, meta, robot_file)
     if json:
@@ -62,6 +63,8 @@ def show(episode: _EPISODE, store: _STORE = '', robot_file: _ROBOT_FILE = None,
         return
     print(f'# {path}')
     print(meta.to_json().decode(), end='')
+    for line in label_lines(meta):
+        print(f'# {line}')
     _print_audit(audit)
 
 
@@ -91,17 +94,33 @@ def audit(
 @app.command()
 def label(
     episode: _EPISODE,
-    outcome: Annotated[str, typer.Argument(help='success, failure, unlabelled or discarded.')],
+    outcome: Annotated[str, typer.Argument(
+        help='success, failure, unlabelled or discarded; may be left out with --scores.')] = '',
+    scores: Annotated[str, typer.Option(
+        help="Scores of the task's sub-steps, 0, 0.5 or 1: 'tea=1, lift the crate=0.5'. One may be "
+             'named by how it starts; one that is not named keeps its score.')] = '',
+    tasks_file: Annotated[Path | None, typer.Option(
+        help='Task YAML that names the sub-steps (default: where config/tasks has the task).')
+    ] = None,
     store: _STORE = '',
     who: Annotated[str, typer.Option(help='Who says so (default: the user).')] = '',
 ) -> None:
-    """Change the outcome of a recorded episode; the old ones stay in its record."""
+    """Change outcome and sub-step scores of a recorded episode; the old ones stay in its record."""
     import getpass
 
     from lwd_bringup.catalogue import relabel
-    meta = relabel(store or default_store(), episode, outcome, who or getpass.getuser())
+    from lwd_bringup.substeps import describe, stages_of
+    if not outcome and not scores:
+        raise ValueError('say an outcome (success, failure, unlabelled, discarded), --scores, '
+                         'or both')
+    meta = relabel(store or default_store(), episode, outcome, who or getpass.getuser(), scores,
+                   tasks_file)
     last = meta.labels[-1]
     print(f'{meta.id}: {meta.outcome} (was {last["was"]} by {last["was_by"] or "nobody"})')
+    if scores:
+        stages = stages_of(meta.task, tasks_file)
+        print(f'    {describe(stages, last["scores"])}'
+              f' (was {describe(stages, last["were"]) or "not scored"})')
 
 
 @app.command()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 import json
 from pathlib import Path
@@ -16,6 +17,7 @@ from lwd_core.store import Store, StoreError, write_atomic
 SCHEMA_VERSION = 2
 META = 'episode.json'
 OUTCOMES = ('unlabelled', 'success', 'failure', 'discarded')  # index = lwd_msgs/Outcome value
+SCORES = (0.0, 0.5, 1.0)  # of a sub-step: not done, with a flaw or a retry, done
 STOP_REASONS = ('none', 'labelled', 'time_limit', 'requested', 'estop', 'fault')
 START_MODES = {1: 'policy', 2: 'human'}  # lwd_msgs/EpisodeState.MODE_*
 _ID = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]{0,99}')
@@ -29,7 +31,8 @@ class EpisodeMeta:
     since_ns} in the order they acted; `interventions` {id, operator, source, reason, end_reason,
     start_tick, end_tick, start_ns, end_ns, checkpoint, overruled_chunk}; `bag` is {file, sha256,
     bytes}. `labels` lists what was said after the recording, {outcome, by, at, was, was_by}, oldest
-    first; `origin` says where an imported episode comes from, {format, path, sha256}, else empty.
+    first, with {scores, were} where sub-steps were scored; `origin` says where an imported episode
+    comes from, {format, path, sha256}, else empty.
     """
 
     id: str
@@ -82,14 +85,27 @@ class EpisodeMeta:
                      for one in self.interventions)
         return min(1.0, driven / length)
 
-    def relabelled(self, outcome: str, who: str, at: str) -> EpisodeMeta:
-        """Return the record with another outcome; what was said before stays in `labels`."""
+    def relabelled(self, outcome: str, who: str, at: str,
+                   scores: Sequence[float] | None = None) -> EpisodeMeta:
+        """Return the record with another outcome; what was said before stays in `labels`.
+
+        scores: of the task's sub-steps, in its order, 0, 0.5 or 1 each; None leaves them.
+        """
         if outcome not in OUTCOMES:
             raise EpisodeError('meta', f'{self.id}: outcome {outcome!r} refused, must be one of '
                                        f'{", ".join(OUTCOMES)}')
-        entry = {'outcome': outcome, 'by': who, 'at': at, 'was': self.outcome,
-                 'was_by': self.labelled_by}
-        return replace(self, outcome=outcome, labelled_by=who, labels=[*self.labels, entry])
+        entry: dict[str, Any] = {
+            'outcome': outcome, 'by': who, 'at': at,
+            'was': self.outcome, 'was_by': self.labelled_by}
+        given = self.substep_scores if scores is None else [float(score) for score in scores]
+        if scores is not None:
+            wrong = [score for score in given if score not in SCORES]
+            if wrong:
+                raise EpisodeError('meta', f'{self.id}: sub-step score {wrong[0]:g} refused, must '
+                                           'be 0, 0.5 or 1')
+            entry |= {'scores': given, 'were': self.substep_scores}
+        return replace(self, outcome=outcome, labelled_by=who, substep_scores=given,
+                       labels=[*self.labels, entry])
 
     def to_json(self) -> bytes:
         """Return the file's content."""
