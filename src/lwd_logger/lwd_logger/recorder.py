@@ -200,6 +200,7 @@ class Recorder:
             self._fail(f'cannot open a bag in {self._spool.path}: {error}')
             return
         self._fault = ''
+        self._submit(lambda: self._spool.sync(opened.id))  # a robot waits for RECORDING
         self.losses.take()
         for message in self._preroll.drain(now_ns):
             self._write(self._open, message)

@@ -22,6 +22,7 @@ from rclpy.signals import SignalHandlerOptions
 from lwd_core import topics
 from lwd_core.episode.definitions import Definitions
 from lwd_core.params import ParamError
+from lwd_core.priority import freeze_garbage
 from lwd_core.robot import RobotSpec, SpecError
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher, subscription
@@ -185,6 +186,7 @@ def main(args: list[str] | None = None) -> None:
     try:
         node = RecorderNode()
         executor.add_node(node)
+        freeze_garbage()  # a full collection of what stays would stop every thread
         while not stop.is_set() and rclpy.ok():
             executor.spin_once(timeout_sec=_POLL)
         node.destroy_node()

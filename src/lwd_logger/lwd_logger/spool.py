@@ -18,12 +18,20 @@ from lwd_core.episode.errors import EpisodeError
 from lwd_core.episode.meta import EpisodeMeta, META
 from lwd_core.episode.recover import recover
 from lwd_core.episode.writer import PARTIAL
-from lwd_core.store import make_dirs, Store, StoreAwayError, StoreError, write_atomic
+from lwd_core.store import (
+    fsync_dir,
+    make_dirs,
+    Store,
+    StoreAwayError,
+    StoreError,
+    write_atomic,
+)
 from lwd_logger.lock import Lock, Log, SpoolError
 
 __all__ = ['Log', 'Spool', 'SpoolError']
 OPENED = 'opened.json'
 BROKEN = 'broken'
+
 
 class Spool:
     """One recorder's spool; a second recorder of the same robot is refused."""
@@ -48,13 +56,21 @@ class Spool:
         return self.path / episode_id
 
     def open(self, opened: EpisodeMeta) -> Path:
-        """Prepare the folder of a new episode, with what recovery needs to know."""
+        """Prepare the folder of a new episode, with what recovery needs to know; see `sync`."""
         folder = self.folder(opened.id)
         if folder.exists():
             self._move_aside(folder, 'an episode of this name is being recorded again')
         make_dirs(folder)
-        write_atomic(folder / OPENED, opened.to_json())
+        write_atomic(folder / OPENED, opened.to_json(), durable=False)
         return folder
+
+    def sync(self, episode_id: str) -> None:
+        """Make what `open` prepared survive a power cut; takes a slow disk's time."""
+        folder = self.folder(episode_id)
+        with open(folder / OPENED, 'rb') as file:
+            os.fsync(file.fileno())
+        fsync_dir(folder)
+        fsync_dir(self.path)
 
     def complete(self, meta: EpisodeMeta) -> None:
         """Make the episode exist: its bag is closed and durable."""

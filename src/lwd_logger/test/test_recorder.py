@@ -73,6 +73,22 @@ def test_recording_is_reported_at_once_when_the_episode_is_ready(bench):
     assert report.state is State.RECORDING and report.episode_id == 'ep-0001'
 
 
+def test_a_slow_disk_keeps_neither_the_robot_nor_its_messages_waiting(tmp_path, monkeypatch):
+    jobs, synced, real = [], [], os.fsync
+    bench = Bench(tmp_path, submit=jobs.append)
+    monkeypatch.setattr(os, 'fsync', lambda handle: pytest.fail('the writer waits for the disk'))
+    for number in (1, 2):  # the second one while the first one is not even closed
+        bench.play(Recipe(id=f'ep-{number}', ticks=20, start_ns=START_NS + number * 10**10))
+    assert bench.states == ['RECORDING', 'CLOSING'] * 2
+    monkeypatch.setattr(os, 'fsync', lambda handle: (
+        synced.append(os.readlink(f'/proc/self/fd/{handle}').rsplit('/', 1)[-1]), real(handle)))
+    while jobs:
+        jobs.pop(0)()
+    assert [path.rsplit('/', 1)[1] for path in list_episodes(bench.store)] == ['ep-1', 'ep-2']
+    assert {'opened.json', 'ep-1', 'spool'} <= set(synced), 'made durable a moment later'
+    bench.spool.close()
+
+
 def test_recording_is_not_reported_before_the_robot_was_heard(bench):
     bench.play(until=only_ready)
     bench.recorder.report()
@@ -194,7 +210,8 @@ def test_the_next_episode_does_not_wait_for_the_last_bag_to_be_closed(tmp_path):
     assert bench.recorder.status().state is State.CLOSING
     bench.play(id='ep-2', until=ends)
     assert bench.recorder.status().state is State.RECORDING
-    jobs.pop()()
+    for job in jobs:
+        job()
     assert [path.split('/')[-1] for path in list_episodes(bench.store)] == ['ep-1']
     assert bench.reports[-1].state is State.RECORDING
     assert bench.reports[-1].last_episode_id == 'ep-1'

@@ -144,6 +144,23 @@ def test_two_episodes_over_dds_are_two_bags_without_a_loss(graph):
     assert (status.state, status.episodes_written, status.lost_total) == (RecorderStatus.IDLE, 2, 0)
 
 
+def test_a_slow_disk_loses_nothing_while_the_next_episode_is_recorded(graph, monkeypatch):
+    """Every sync takes 0.2 s here: bags close while others are open and filling."""
+    robot, store = graph
+    real = os.fsync
+    monkeypatch.setattr(os, 'fsync', lambda handle: (time.sleep(0.2), real(handle)))
+    robot.wait_until_heard()
+    sent = [robot.run(Recipe(id=f'ep-{number}', ticks=40, seed=number, start_ns=number * 10**10))
+            for number in (1, 2, 3)]
+    assert robot.statuses[-1].episodes_written < 3, "the disk was in nobody's way"
+    wait_for(lambda: robot.statuses[-1].episodes_written == 3, 'three bags')
+    for path, count in zip(list_episodes(store), sent):
+        meta = read_meta(store, path)
+        assert sum(topic['lost'] for topic in meta.topics.values()) == 0
+        assert sum(topic['count'] for topic in meta.topics.values()) >= count
+    assert robot.statuses[-1].lost_total == 0
+
+
 def launch(store):
     """Start the recorder as a process of its own."""
     return subprocess.Popen(

@@ -174,11 +174,20 @@ def _sim_fleet(**values: Any) -> tuple[NodeSpec, ...]:
                'seed': values['seed'] + index * values['seed_stride']}
         robot = _sim(**own)
         if values['learner']:
-            robot = tuple(replace(node, niceness=BESIDE_LEARNER) for node in robot)
+            robot = tuple(_stepping_back(node) for node in robot)
         fleet.extend(robot)
     if values['learner']:
         fleet.extend(_learner(**{**values, 'seed': values['learner_seed'], 'niceness': 0}))
     return tuple(fleet)
+
+
+def _stepping_back(node: NodeSpec) -> NodeSpec:
+    """Let a simulated robot's node step back for the learner, unless nobody waits for it.
+
+    Lockstep waits for commands, never for the recorder: what arrives while it has no processor
+    fills the shared memory of DDS in a third of a second, and is lost.
+    """
+    return node if node.name == 'recorder' else replace(node, niceness=BESIDE_LEARNER)
 
 
 def _replay(**values: Any) -> tuple[NodeSpec, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -70,8 +72,9 @@ class EpisodeBagWriter:
 
     Until `close`, the file is `<name>_0.mcap.partial`. `flush` ends the chunk in progress: what was
     written before it survives a killed process; `sync_handle` is for making it survive a power cut
-    without waiting for the disk. Not thread-safe. An OSError (a full disk) leaves
-    the partial file as it is; call `abort`, and recovery makes a bag of what is whole.
+    without waiting for the disk (the folder's entry is the caller's to sync). Not thread-safe. An
+    OSError (a full disk) leaves the partial file as it is; call `abort`, and recovery makes a bag
+    of what is whole.
     """
 
     def __init__(self, folder: Path, name: str, definitions: DefinitionSource | None = None,
@@ -88,7 +91,6 @@ class EpisodeBagWriter:
         self.payload_bytes = 0
         self._mcap = McapFile(self.partial, CHUNK_BYTES, compression)
         self._file = self._mcap.file
-        fsync_dir(folder)
 
     def add_topic(self, spec: TopicSpec, topic: str,
                   offered: Sequence[dict[str, Any]] = ()) -> None:
@@ -102,7 +104,8 @@ class EpisodeBagWriter:
                 spec.type, 'ros2msg', definition.text.encode())
         qos = list(offered) or [qos_record(spec)]
         channel = self._mcap.add_channel(topic, self._schemas[spec.type], {
-            'offered_qos_profiles': _yaml(qos).strip(), 'topic_type_hash': definition.rihs})
+            'offered_qos_profiles': _qos_yaml(json.dumps(qos)),
+            'topic_type_hash': definition.rihs})
         self.topics[topic] = TopicTally(
             topic, spec.type, channel, definition, qos, rhythm=Rhythm() if _steady(spec) else None,
             headed=definition.text.startswith('std_msgs/Header header'))
@@ -203,6 +206,11 @@ class _Dumper(_SafeDumper):  # type: ignore[misc]
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+
+@lru_cache(maxsize=64)  # a robot's twenty topics have five profiles, and its episode is to begin
+def _qos_yaml(qos: str) -> str:
+    return _yaml(json.loads(qos)).strip()
 
 
 def _yaml(value: Any) -> str:

@@ -45,10 +45,11 @@ def fsync_dir(path: Path) -> None:
         os.close(handle)
 
 
-def write_atomic(path: Path, data: bytes | Path) -> None:
+def write_atomic(path: Path, data: bytes | Path, durable: bool = True) -> None:
     """Write a file that is seen whole or not at all, also after a power cut.
 
-    A failure (a full disk) leaves the old content and no temporary file.
+    A failure (a full disk) leaves the old content and no temporary file. Not `durable`: it survives
+    a killed process, and a power cut once somebody syncs it.
     """
     make_dirs(path.parent)
     # A leading dot keeps the half-written file out of every listing.
@@ -61,9 +62,11 @@ def write_atomic(path: Path, data: bytes | Path) -> None:
             else:
                 file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    fsync_dir(path.parent)
+    if durable:
+        fsync_dir(path.parent)
