@@ -9,9 +9,9 @@ from lwd_core.clock import Tick
 from lwd_core.observation import ObservationAssembler, ObservationSpec
 from lwd_core.robot import JointSpec, RobotSpec
 from lwd_core.topics import CommandTag
-from lwd_intervention.arbiter import Arbiter
+from lwd_intervention.arbiter.core import Arbiter
+from lwd_intervention.arbiter.records import ArbiterConfig, Episode, Executed, ModeChange, Request
 from lwd_intervention.modes import Mode, Source
-from lwd_intervention.records import ArbiterConfig, Episode, Executed, ModeChange, Request
 from lwd_policy_node.loop import ControlLoop
 
 PERIOD, HORIZON = 40_000_000, 16

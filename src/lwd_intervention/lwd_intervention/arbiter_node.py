@@ -21,12 +21,12 @@ from lwd_core.robot import RobotSpec
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher, subscription
 from lwd_core.ros_tick import make_tick_source, to_ns, uses_sim_time
-from lwd_intervention import arbiter_messages as messages
-from lwd_intervention.arbiter import Arbiter
-from lwd_intervention.deadline import Deadline
-from lwd_intervention.diagnostics import arbiter_status
+from lwd_intervention.arbiter import messages
+from lwd_intervention.arbiter.core import Arbiter
+from lwd_intervention.arbiter.deadline import Deadline
+from lwd_intervention.arbiter.diagnostics import arbiter_status
+from lwd_intervention.arbiter.records import ArbiterConfig, Executed, ModeChange, Output
 from lwd_intervention.modes import Mode, STANDING
-from lwd_intervention.records import ArbiterConfig, Executed, ModeChange, Output
 from lwd_intervention.spin_node import run, steady_clock
 from lwd_msgs.msg import PolicyStatus, TeleopStatus
 from lwd_msgs.srv import RequestMode
@@ -115,7 +115,7 @@ class ArbiterNode(Node):
     def _workspace(self) -> Any:
         if self.robot.workspace is None:
             return None
-        from lwd_intervention.workspace_model import MujocoWorkspace  # MuJoCo only where needed
+        from lwd_intervention.arbiter.workspace import MujocoWorkspace  # MuJoCo only where needed
         return MujocoWorkspace.for_robot(self.robot, self.params.robot_file)
 
     def _make_publishers(self) -> None:

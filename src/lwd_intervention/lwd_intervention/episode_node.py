@@ -21,15 +21,15 @@ from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher, subscription
 from lwd_core.ros_tick import make_tick_source, to_stamp
 from lwd_core.task import load_tasks
-from lwd_intervention.arbiter_messages import readiness
-from lwd_intervention.episode import EpisodeConfig, EpisodeMachine, Refused, SETTLE, Start
-from lwd_intervention.episode_diagnostics import episode_status
-from lwd_intervention.episode_state import Phase, State
+from lwd_intervention.arbiter.messages import readiness
+from lwd_intervention.episode.diagnostics import episode_status
+from lwd_intervention.episode.machine import EpisodeConfig, EpisodeMachine, Refused, SETTLE, Start
+from lwd_intervention.episode.open_takeover import OpenTakeover
+from lwd_intervention.episode.ros_run_episode import RunEpisodeServer
+from lwd_intervention.episode.ros_success import SuccessDetector
+from lwd_intervention.episode.state import Phase, State
 from lwd_intervention.modes import Mode
-from lwd_intervention.open_takeover import OpenTakeover
-from lwd_intervention.run_episode import RunEpisodeServer
 from lwd_intervention.spin_node import run, steady_clock
-from lwd_intervention.success_node import SuccessDetector
 from lwd_msgs.msg import EpisodeState, Intervention, PolicyStatus, RecorderStatus
 from lwd_msgs.srv import DiscardEpisode, LabelEpisode, ResetScene, StartEpisode, StopEpisode
 

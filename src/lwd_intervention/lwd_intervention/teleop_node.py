@@ -19,11 +19,13 @@ from lwd_core.robot import RobotSpec
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher, subscription
 from lwd_core.ros_tick import make_tick_source, to_ns, to_stamp, uses_sim_time
-from lwd_intervention import arbiter_messages, teleop_messages
-from lwd_intervention.episode_state import Phase
+from lwd_intervention.arbiter import messages as arbiter_messages
+from lwd_intervention.episode.state import Phase
 from lwd_intervention.modes import Mode
 from lwd_intervention.spin_node import run, steady_clock
+from lwd_intervention.teleop import messages as teleop_messages
 from lwd_intervention.teleop.building import build_session, find_mapping
+from lwd_intervention.teleop.calls import EpisodeCalls
 from lwd_intervention.teleop.cheatsheet import as_text
 from lwd_intervention.teleop.health import HealthConfig
 from lwd_intervention.teleop.leader import LeaderConfig
@@ -37,7 +39,6 @@ from lwd_intervention.teleop.session import (
     SessionConfig,
     State,
 )
-from lwd_intervention.teleop_calls import EpisodeCalls
 from lwd_msgs.msg import EpisodeState, PolicyStatus
 from lwd_msgs.srv import RequestMode
 

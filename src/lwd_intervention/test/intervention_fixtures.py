@@ -6,9 +6,16 @@ import numpy as np
 from lwd_core.clock import Tick
 from lwd_core.robot import JointSpec, RobotSpec
 from lwd_core.topics import CommandTag
-from lwd_intervention.arbiter import Arbiter
+from lwd_intervention.arbiter.core import Arbiter
+from lwd_intervention.arbiter.records import (
+    ArbiterConfig,
+    Episode,
+    Executed,
+    ModeChange,
+    Request,
+    Takeover,
+)
 from lwd_intervention.modes import Mode
-from lwd_intervention.records import ArbiterConfig, Episode, Executed, ModeChange, Request, Takeover
 
 PERIOD = 40_000_000
 NAMES = ('elbow', 'jaw')

@@ -8,14 +8,21 @@ from lwd_core.clock import Tick
 from lwd_core.robot import JointSpec, RobotSpec
 from lwd_core.task import TaskSpec
 from lwd_core.topics import CommandTag
-from lwd_intervention import arbiter_messages as messages
-from lwd_intervention.arbiter import Arbiter
-from lwd_intervention.episode import EpisodeConfig, EpisodeMachine, Refused, Start
-from lwd_intervention.episode_state import Phase, PREPARING
+from lwd_intervention.arbiter import messages
+from lwd_intervention.arbiter.core import Arbiter
+from lwd_intervention.arbiter.records import (
+    ArbiterConfig,
+    Episode,
+    Executed,
+    ModeChange,
+    Request,
+    Takeover,
+)
+from lwd_intervention.arbiter.watch import Teleop
+from lwd_intervention.episode.machine import EpisodeConfig, EpisodeMachine, Refused, Start
+from lwd_intervention.episode.open_takeover import OpenTakeover
+from lwd_intervention.episode.state import Phase, PREPARING
 from lwd_intervention.modes import Mode
-from lwd_intervention.open_takeover import OpenTakeover
-from lwd_intervention.records import ArbiterConfig, Episode, Executed, ModeChange, Request, Takeover
-from lwd_intervention.watch import Teleop
 
 ROBOT = RobotSpec('slow', 'test', (  # slow to brake, so that a bump would be seen
     JointSpec('elbow', -1.0, 1.0, 2.0, 12.0), JointSpec('jaw', 0.0, 1.0, 5.0, 100.0)), (), 25.0)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from lwd_core.guard import Clamp
+from lwd_intervention.arbiter.records import Episode
+from lwd_intervention.arbiter.watch import Teleop
 from lwd_intervention.modes import Mode
-from lwd_intervention.records import Episode
-from lwd_intervention.watch import Teleop
 
 
 def test_hold_answers_every_tick_with_the_measured_position():

@@ -7,8 +7,8 @@ from hypothesis.stateful import invariant, precondition, rule, RuleBasedStateMac
 from intervention_fixtures import Driven, HOME, PERIOD, robot
 import numpy as np
 
+from lwd_intervention.arbiter.records import Executed, ModeChange, Takeover
 from lwd_intervention.modes import allowed, Cause, DRIVERS, Mode
-from lwd_intervention.records import Executed, ModeChange, Takeover
 
 SOURCES = {'HOLD': None, 'POLICY': Mode.POLICY, 'HUMAN': Mode.HUMAN}
 positions = st.lists(st.one_of(st.floats(-2.0, 2.0), st.just(float('nan')), st.floats()),

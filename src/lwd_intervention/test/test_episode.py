@@ -3,12 +3,12 @@ from diagnostic_msgs.msg import DiagnosticStatus
 import pytest
 
 from lwd_core.task import TaskSpec
-from lwd_intervention.arbiter_messages import readiness
-from lwd_intervention.episode import EpisodeConfig, EpisodeMachine, Refused, Start
-from lwd_intervention.episode_diagnostics import episode_status
-from lwd_intervention.episode_state import EpisodeIds, Outcome, Phase, Stop
+from lwd_intervention.arbiter.messages import readiness
+from lwd_intervention.episode.diagnostics import episode_status
+from lwd_intervention.episode.machine import EpisodeConfig, EpisodeMachine, Refused, Start
+from lwd_intervention.episode.open_takeover import OpenTakeover
+from lwd_intervention.episode.state import EpisodeIds, Outcome, Phase, Stop
 from lwd_intervention.modes import Mode
-from lwd_intervention.open_takeover import OpenTakeover
 from lwd_msgs.msg import Intervention, PolicyStatus
 
 S = 1_000_000_000

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from session_fixtures import ROBOT, Session
 
-from lwd_intervention.episode_state import Outcome, State
+from lwd_intervention.arbiter.records import Executed, ModeChange, Takeover
+from lwd_intervention.episode.state import Outcome, State
 from lwd_intervention.modes import allowed, Cause, DRIVERS, Mode, Source
-from lwd_intervention.records import Executed, ModeChange, Takeover
 from lwd_msgs.msg import Intervention
 
 pytestmark = pytest.mark.timeout(900)  # a quarter of a minute, on a machine of its own

@@ -8,7 +8,7 @@ import pytest
 from ros_fixtures import wait_for
 from teleop_rig import MAPPING, PERIOD, rig, ROBOT
 
-from lwd_intervention.episode_state import Phase
+from lwd_intervention.episode.state import Phase
 from lwd_intervention.modes import Mode
 from lwd_msgs.msg import EpisodeState, Outcome, TeleopStatus
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from teleop_fixtures import HOME, PERIOD, Person
 
-from lwd_intervention.episode_state import Phase
+from lwd_intervention.episode.state import Phase
 from lwd_intervention.modes import Mode
 from lwd_intervention.teleop.controls import JoySample
 from lwd_intervention.teleop.health import HealthConfig

@@ -14,10 +14,17 @@ from teleop_fixtures import HOME, pad, PERIOD, robot, StickSource
 
 from lwd_core.clock import Tick
 from lwd_core.topics import CommandTag
-from lwd_intervention.arbiter import Arbiter
-from lwd_intervention.episode_state import Phase
+from lwd_intervention.arbiter.core import Arbiter
+from lwd_intervention.arbiter.records import (
+    ArbiterConfig,
+    Episode,
+    Executed,
+    ModeChange,
+    Request,
+    Takeover,
+)
+from lwd_intervention.episode.state import Phase
 from lwd_intervention.modes import Mode, Source
-from lwd_intervention.records import ArbiterConfig, Episode, Executed, ModeChange, Request, Takeover
 from lwd_intervention.teleop.controls import JoySample
 from lwd_intervention.teleop.session import AskMode, CallEpisode, SendCommand, Session, State
 

@@ -11,7 +11,7 @@ import pytest
 from lwd_core.guard import Clamp, CommandGuard
 from lwd_core.robot import JointSpec, RobotSpec
 from lwd_core.spec import SpecError
-from lwd_intervention.workspace_model import MujocoWorkspace
+from lwd_intervention.arbiter.workspace import MujocoWorkspace
 
 DT = 0.04
 # Two sliders along x, towards each other, each with a ball of 0.05 m and a hinge that lifts a tool.

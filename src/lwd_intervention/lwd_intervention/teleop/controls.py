@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lwd_intervention.records import Vector
+from lwd_intervention.arbiter.records import Vector
 from lwd_intervention.teleop.mapping import COMPONENTS, Mapping
 
 

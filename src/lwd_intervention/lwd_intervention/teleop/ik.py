@@ -18,7 +18,7 @@ import numpy as np
 
 from lwd_core.robot import RobotSpec
 from lwd_core.spec import SpecError
-from lwd_intervention.records import Vector
+from lwd_intervention.arbiter.records import Vector
 from lwd_intervention.teleop.arms import Arm
 
 TURN = 0.1              # m/rad: cost of a wrong direction beside that of a wrong position

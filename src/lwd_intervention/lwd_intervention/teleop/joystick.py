@@ -9,7 +9,7 @@ import numpy as np
 
 from lwd_core.clock import NS_PER_S
 from lwd_core.robot import RobotSpec
-from lwd_intervention.records import Vector
+from lwd_intervention.arbiter.records import Vector
 from lwd_intervention.teleop.arms import Arms
 from lwd_intervention.teleop.controls import deflections, JoySample
 from lwd_intervention.teleop.ik import ArmIK, load_model

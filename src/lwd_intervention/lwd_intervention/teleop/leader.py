@@ -21,7 +21,7 @@ import numpy as np
 from lwd_core.clock import NS_PER_S
 from lwd_core.robot import RobotSpec
 from lwd_core.spec import Fields, load_yaml
-from lwd_intervention.records import Vector
+from lwd_intervention.arbiter.records import Vector
 from lwd_intervention.teleop.controls import JoySample
 from lwd_intervention.teleop.source import Step
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from lwd_intervention.episode_state import Phase
+from lwd_intervention.arbiter.records import Vector
+from lwd_intervention.episode.state import Phase
 from lwd_intervention.modes import Mode
-from lwd_intervention.records import Vector
 from lwd_intervention.teleop.controls import deadman_held, JoySample, Presses
 from lwd_intervention.teleop.health import Health, HealthConfig
 from lwd_intervention.teleop.mapping import Mapping

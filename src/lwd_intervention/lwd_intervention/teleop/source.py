@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from lwd_intervention.records import Vector
+from lwd_intervention.arbiter.records import Vector
 from lwd_intervention.teleop.controls import JoySample
 
 

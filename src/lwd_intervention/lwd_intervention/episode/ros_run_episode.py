@@ -15,8 +15,8 @@ from typing import Any
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 
 from lwd_core import topics
-from lwd_intervention.episode import EpisodeMachine, Refused
-from lwd_intervention.episode_state import Phase, State, Stop
+from lwd_intervention.episode.machine import EpisodeMachine, Refused
+from lwd_intervention.episode.state import Phase, State, Stop
 from lwd_intervention.spin_node import steady_clock
 from lwd_msgs.action import RunEpisode
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lwd_intervention.records import Takeover
+from lwd_intervention.arbiter.records import Takeover
 
 
 class TakeoverLog:

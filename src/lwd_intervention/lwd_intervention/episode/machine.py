@@ -20,7 +20,8 @@ import math
 
 from lwd_core.clock import NS_PER_S
 from lwd_core.task import require_task, SpecError, TaskSpec
-from lwd_intervention.episode_state import (
+from lwd_intervention.episode.presses import Presses
+from lwd_intervention.episode.state import (
     EpisodeIds,
     Outcome,
     Phase,
@@ -30,7 +31,6 @@ from lwd_intervention.episode_state import (
     TRANSITIONS,
 )
 from lwd_intervention.modes import Mode, STANDING
-from lwd_intervention.presses import Presses
 
 SCORES = (0.0, 0.5, 1.0)
 SETTLE = 1.0  # s of wall time to wait for the arbiter to stand before closing all the same

@@ -25,11 +25,9 @@ from lwd_core.clock import NS_PER_S, Tick
 from lwd_core.guard import Clamp, GuardResult
 from lwd_core.guard_shield import Workspace
 from lwd_core.robot import RobotSpec
-from lwd_intervention.intervention import TakeoverLog
-from lwd_intervention.modes import allowed, Cause, DRIVERS, Mode, Source, STANDING
-from lwd_intervention.motion import Motion
-from lwd_intervention.permits import Permits
-from lwd_intervention.records import (
+from lwd_intervention.arbiter.motion import Motion
+from lwd_intervention.arbiter.permits import Permits
+from lwd_intervention.arbiter.records import (
     ArbiterConfig,
     Episode,
     Executed,
@@ -38,8 +36,10 @@ from lwd_intervention.records import (
     Request,
     Vector,
 )
-from lwd_intervention.ticks import TickBook
-from lwd_intervention.watch import RELEASED, Teleop
+from lwd_intervention.arbiter.takeovers import TakeoverLog
+from lwd_intervention.arbiter.ticks import TickBook
+from lwd_intervention.arbiter.watch import RELEASED, Teleop
+from lwd_intervention.modes import allowed, Cause, DRIVERS, Mode, Source, STANDING
 
 DRIVER_SOURCE = {Mode.POLICY: Source.POLICY, Mode.HUMAN: Source.HUMAN}
 CLAMP_NAMES = tuple((bit, str(bit.name).lower()) for bit in Clamp if bit)

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from lwd_intervention.episode import EpisodeMachine
-from lwd_intervention.episode_state import Phase, Stop
+from lwd_intervention.episode.machine import EpisodeMachine
+from lwd_intervention.episode.state import Phase, Stop
 
 
 def episode_status(name: str, machine: EpisodeMachine, elapsed: float) -> DiagnosticStatus:

@@ -15,9 +15,16 @@ from lwd_core.guard import Clamp
 from lwd_core.robot import RobotSpec
 from lwd_core.ros_tick import to_ns, to_stamp
 from lwd_core.topics import CommandTag
+from lwd_intervention.arbiter.records import (
+    Episode,
+    Executed,
+    ModeChange,
+    Request,
+    Takeover,
+    Vector,
+)
+from lwd_intervention.arbiter.watch import Teleop
 from lwd_intervention.modes import Mode
-from lwd_intervention.records import Episode, Executed, ModeChange, Request, Takeover, Vector
-from lwd_intervention.watch import Teleop
 from lwd_msgs.msg import (
     ControlMode,
     EpisodeState,

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from lwd_core.clock import NS_PER_S
 from lwd_core.topics import CommandTag
+from lwd_intervention.arbiter.records import ArbiterConfig
+from lwd_intervention.arbiter.watch import Surroundings
 from lwd_intervention.modes import allowed, Cause, DRIVERS, Mode
-from lwd_intervention.records import ArbiterConfig
-from lwd_intervention.watch import Surroundings
 
 
 class Permits:

@@ -9,8 +9,8 @@ from lwd_core.clock import NS_PER_S
 from lwd_core.guard import Clamp, CommandGuard, GuardResult
 from lwd_core.guard_shield import Workspace
 from lwd_core.robot import RobotSpec
-from lwd_intervention.anchor import Anchor
-from lwd_intervention.records import Request, Vector
+from lwd_intervention.arbiter.anchor import Anchor
+from lwd_intervention.arbiter.records import Request, Vector
 
 
 class Motion:

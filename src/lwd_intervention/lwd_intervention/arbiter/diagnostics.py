@@ -6,7 +6,7 @@ from __future__ import annotations
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 import numpy as np
 
-from lwd_intervention.arbiter import Arbiter
+from lwd_intervention.arbiter.core import Arbiter
 from lwd_intervention.modes import Mode
 
 

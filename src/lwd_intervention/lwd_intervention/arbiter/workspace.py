@@ -12,7 +12,7 @@ import numpy as np
 from lwd_core.robot import RobotSpec
 from lwd_core.spec import SpecError
 from lwd_core.workspace import WorkspaceSpec
-from lwd_intervention.records import Vector
+from lwd_intervention.arbiter.records import Vector
 
 NEAR = 0.2  # m beyond min_distance at which two geoms are not looked at more closely
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from lwd_core.clock import NS_PER_S
 from lwd_core.robot import RobotSpec
-from lwd_intervention.records import Vector
+from lwd_intervention.arbiter.records import Vector
 
 STANDING_DRIFT = 0.02  # rad between two samples; below it the arm stands
 RESET_DRIFT = 0.1  # rad; beyond it while the scene is reset, somebody moved the arm
