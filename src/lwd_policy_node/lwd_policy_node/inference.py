@@ -47,7 +47,7 @@ class ProcessInference:
     """A worker process on the other end of a socket pair; images go through shared memory."""
 
     def __init__(self, on_reply: OnReply, loader: str = DEFAULT_LOADER, niceness: int = 0) -> None:
-        """`niceness`: how far the worker steps back for the tick and the executor."""
+        """`niceness`: how far the worker steps back for the tick and the executor once it acts."""
         self._on_reply = on_reply
         self._loader = loader
         self._niceness = niceness
@@ -66,12 +66,12 @@ class ProcessInference:
         """Start a worker process and the thread that reads its replies."""
         ours, theirs = socket.socketpair()
         command = [sys.executable, '-m', 'lwd_policy_node.worker', str(theirs.fileno()),
-                   self._loader, str(self.arena.fd)]
+                   self._loader, str(self.arena.fd), str(self._niceness)]
         self._process = subprocess.Popen(
             command, pass_fds=[theirs.fileno(), self.arena.fd], env=_environment(),
             stdin=subprocess.DEVNULL)
         theirs.close()
-        make_ordinary(self._process.pid, self._niceness)
+        make_ordinary(self._process.pid)
         self._connection = Connection(ours.detach())
         threading.Thread(target=self._read, args=(self._connection, self._process),
                          name='inference-replies', daemon=True).start()

@@ -48,6 +48,7 @@ class LoadRequest:
     observation: str = 'any'  # or the mode the policy must have
     continuation: str = ''  # kind of continuation that the scheduler needs
     backend: str = 'eager'  # what computes: a name in backends.BACKENDS, or auto
+    measured: str = ''  # what auto chose for it in a worker before this one: not measured again
     threads: int = 1  # that it computes with
     remote_file: str = ''  # says where a policy server is, for the loader of remote policies
 
@@ -114,7 +115,8 @@ def _choose_backend(policy: Any, request: LoadRequest) -> tuple[str, str]:
     if torch.get_num_threads() != request.threads:
         torch.set_num_threads(request.threads)
     sampler = policy.sampler()
-    choice = choose(sampler, request.backend, 1 / request.robot.control_rate, request.threads)
+    choice = choose(sampler, request.backend, 1 / request.robot.control_rate, request.threads,
+                    request.measured)
     policy.use(sampler, choice.engine)
     return choice.engine.name, choice.note
 

@@ -151,5 +151,8 @@ class Supervisor:
             self._inference.send(Frame('drop', {'digest': digest}))
         candidate = self.checkpoints.next_load()
         if candidate is not None:
+            active = self.checkpoints.active
+            again = active is not None and active.digest == candidate.digest
             self._inference.send(load_frame(replace(
-                self._template, digest=candidate.digest, uri=candidate.uri)))
+                self._template, digest=candidate.digest, uri=candidate.uri,
+                measured=active.backend if active is not None and again else '')))

@@ -7,16 +7,16 @@
     drop  {digest}                        -
 
 Loading runs in a thread beside acting, so that the old policy goes on while a new one is warmed.
-Run as `python -m lwd_policy_node.worker FD LOADER ARENA_FD`; it ends when the other side closes.
+It steps back for what acts; while nothing can act the robot stands, and nothing steps back.
+Run as `python -m lwd_policy_node.worker FD LOADER ARENA_FD NICENESS`; it ends when the other side
+closes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-import contextlib
 from importlib import import_module
 from multiprocessing.connection import Connection
-import os
 import sys
 import threading
 import time
@@ -26,6 +26,7 @@ import numpy as np
 from lwd_core.checkpoint import CheckpointError
 from lwd_core.chunks.continuation import Continuation
 from lwd_core.observation import decoded, Observation
+from lwd_core.priority import step_back, step_back_all
 from lwd_core.robot import RobotSpec
 from lwd_core.store import StoreAwayError
 from lwd_policy_node.arena import Arena
@@ -42,9 +43,12 @@ SWITCH_INTERVAL_S = 0.001  # how long a loading thread may keep the interpreter 
 class WorkerCore:
     """Answers frames by frames; knows nothing of processes."""
 
-    def __init__(self, loader: Loader, reply: Callable[[Frame], None]) -> None:
+    def __init__(self, loader: Loader, reply: Callable[[Frame], None],
+                 on_first: Callable[[], None] = lambda: None) -> None:
+        """`on_first` is called when there is a policy that can act."""
         self._loader = loader
         self._reply = reply
+        self._on_first = on_first
         self._policies: dict[str, Acting] = {}
         self._loading = threading.Lock()  # one load at a time
 
@@ -77,7 +81,8 @@ class WorkerCore:
         fields = frame.fields
         try:
             request = LoadRequest(**{**fields, 'robot': RobotSpec.from_dict(fields['robot'])})
-            step_back()
+            if self._policies:
+                step_back(threading.get_native_id(), LOADING_NICENESS)
             with self._loading:
                 loaded = self._loader(request)
         except Exception as error:  # a candidate must never take the acting policy down
@@ -87,14 +92,11 @@ class WorkerCore:
                 'digest': fields['digest'], 'reason': reason,
                 'away': isinstance(error, AWAY)}))
             return
+        first = not self._policies
         self._policies[loaded.digest] = loaded.policy
+        if first:
+            self._on_first()
         self._reply(Frame('loaded', loaded.description))
-
-
-def step_back() -> None:
-    """Let this thread yield to the one that acts; Linux gives every thread its own niceness."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOADING_NICENESS)
 
 
 def act_frame(request_id: int, digest: str, seed: int, observation: Observation,
@@ -147,8 +149,9 @@ def find_loader(path: str) -> Loader:
     return loader
 
 
-def serve(connection: Connection, loader: Loader, arena: Arena | None = None) -> None:
-    """Answer frames until the other side closes."""
+def serve(connection: Connection, loader: Loader, arena: Arena | None = None,
+          niceness: int = 0) -> None:
+    """Answer frames until the other side closes; step back by `niceness` once a policy acts."""
     view = None if arena is None else arena.view
     sending = threading.Lock()  # the load thread replies too
 
@@ -156,7 +159,7 @@ def serve(connection: Connection, loader: Loader, arena: Arena | None = None) ->
         with sending:
             connection.send_bytes(encode(frame))
 
-    core = WorkerCore(loader, reply)
+    core = WorkerCore(loader, reply, lambda: step_back_all(niceness))
     try:
         reply(Frame('ready'))
         while True:
@@ -174,7 +177,8 @@ def main() -> None:
         torch.set_grad_enabled(False)
     except ImportError:
         pass
-    serve(Connection(int(sys.argv[1])), find_loader(sys.argv[2]), Arena(int(sys.argv[3])))
+    serve(Connection(int(sys.argv[1])), find_loader(sys.argv[2]), Arena(int(sys.argv[3])),
+          int(sys.argv[4]))
 
 
 if __name__ == '__main__':

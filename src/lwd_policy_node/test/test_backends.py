@@ -180,8 +180,9 @@ def measured(engine, arrays):
     return engine.taken
 
 
-def pick(wanted, **taken):
-    return choose(acting().sampler(), wanted, PERIOD, builders=builders(**taken), measure=measured)
+def pick(wanted, known='', **taken):
+    return choose(acting().sampler(), wanted, PERIOD, measured=known, builders=builders(**taken),
+                  measure=measured)
 
 
 def test_auto_stays_with_eager_where_it_takes_under_a_tenth_of_the_period():
@@ -216,6 +217,17 @@ def test_what_auto_chose_for_an_architecture_is_built_at_once_for_the_next_check
     assert pick('auto', eager=0.02, onnxruntime=0.001).engine.name == 'onnxruntime'
     # Another measurement would now choose eager.
     assert pick('auto', eager=0.001, onnxruntime=0.5).engine.name == 'onnxruntime'
+
+
+def test_what_auto_chose_in_a_worker_before_is_built_without_measuring():
+    def never(engine, arrays):
+        raise AssertionError('measured')
+    known = builders(eager=0.02, onnxruntime=0.001)
+    choice = choose(acting().sampler(), 'auto', PERIOD, measured='onnxruntime', builders=known,
+                    measure=never)
+    assert choice.engine.name == 'onnxruntime'
+    # A name that this version does not know is measured again, and forgotten.
+    assert pick('auto', known='abacus', eager=0.02, onnxruntime=0.001).engine.name == 'onnxruntime'
 
 
 @pytest.mark.parametrize(('problem', 'words'), [

@@ -10,6 +10,7 @@ import pytest
 
 from lwd_core.chunks.continuation import Continuation
 from lwd_core.observation import Observation
+from lwd_core.priority import ORDINARY_NICENESS
 from lwd_policy_node.arena import SLOTS
 from lwd_policy_node.inference import make_inference
 from lwd_policy_node.loading import LoadRequest
@@ -87,6 +88,25 @@ def test_a_crash_is_told_and_a_new_worker_can_be_started(robot):
         assert load(worker, robot, 'ok1').kind == 'loaded'
     finally:
         worker.close()
+
+
+def test_a_worker_steps_back_only_once_something_acts(robot):
+    replies = queue.Queue()
+    worker = make_inference('process', replies.put, 'fakes:load', niceness=4)
+    worker.replies = replies
+    worker.start()
+    try:
+        assert replies.get(timeout=PATIENCE_S).kind == 'ready'
+        assert niceness(worker.pid) == {ORDINARY_NICENESS}
+        load(worker, robot, 'ok1')
+        assert niceness(worker.pid) == {min(19, ORDINARY_NICENESS + 4)}
+    finally:
+        worker.close()
+
+
+def niceness(pid):
+    threads = (int(name) for name in os.listdir(f'/proc/{pid}/task'))
+    return {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads}
 
 
 def test_continuations_and_images_reach_the_policy_and_slots_come_back(worker, robot):

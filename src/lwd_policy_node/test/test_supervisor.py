@@ -14,7 +14,7 @@ class Worker:
     """A worker that only notes what it is told."""
 
     def __init__(self):
-        self.starts, self.kills, self.sent = 0, 0, []
+        self.starts, self.kills, self.sent, self.measured = 0, 0, [], []
 
     def start(self):
         self.starts += 1
@@ -24,6 +24,7 @@ class Worker:
 
     def send(self, frame):
         self.sent.append((frame.kind, frame.fields.get('digest')))
+        self.measured.append(frame.fields.get('measured'))
 
 
 class Rig:
@@ -71,6 +72,18 @@ def test_a_dead_worker_is_started_again_after_a_pause_and_gets_the_active_checkp
     assert rig.worker.sent[-1] == ('load', 'one') and not rig.supervisor.usable
     rig.reply('loaded', digest='one', **LOADED)
     assert rig.supervisor.usable and rig.supervisor.reason == ''
+
+
+def test_a_fresh_worker_is_told_which_backend_was_the_fastest_and_measures_nothing_again(rig):
+    rig.act_with('one')
+    rig.die()
+    rig.now += FIRST_PAUSE_S
+    rig.supervisor.poll(0.0)
+    rig.reply('ready')
+    assert rig.worker.measured[0] == '' and rig.worker.measured[-1] == LOADED['backend']
+    rig.reply('loaded', digest='one', **LOADED)
+    rig.supervisor.want(Candidate('two', 2))
+    assert rig.worker.sent[-1] == ('load', 'two') and rig.worker.measured[-1] == ''
 
 
 def test_a_worker_that_keeps_dying_is_started_ever_less_often(rig):

@@ -5,7 +5,8 @@
            would be noticed; otherwise the fastest of what is installed, measured at warm-up
     NAME   that one; eager, with the reason, if it is missing or does not compute this policy
 
-What was chosen for an architecture is remembered: the next checkpoint builds only that backend.
+What was chosen for an architecture is remembered: the next checkpoint builds only that backend,
+and so does a worker that is started again.
 """
 
 from __future__ import annotations
@@ -45,14 +46,18 @@ class Choice:
 
 
 def choose(sampler: ChunkSampler, wanted: str, period: float, threads: int = 1,
-           builders: Mapping[str, Builder] = BUILDERS,
+           measured: str = '', builders: Mapping[str, Builder] = BUILDERS,
            measure: Callable[..., float] = seconds) -> Choice:
-    """Return the engine for `sampler`; `period` is the control period [s]. Never raises."""
+    """Return the engine for `sampler`; `period` is the control period [s]. Never raises.
+
+    `measured` is what auto chose for this sampler elsewhere, '' if nothing is known.
+    """
     eager = builders['eager'](sampler, threads)
     if wanted != 'auto':
         return _named(sampler, wanted, eager, threads, builders)
     key = (sampler.architecture, threads)
-    known = _remembered.get(key)
+    known = _remembered.setdefault(key, measured) if measured in builders else (
+        _remembered.get(key))
     if known is not None:
         return _named(sampler, known, eager, threads, builders, 'the fastest when it was measured')
     choice = _fastest(sampler, eager, period, threads, builders, measure)
