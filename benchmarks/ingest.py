@@ -29,6 +29,7 @@ from lwd_core.episode.cdr import image_bytes
 from lwd_core.episode.synthetic import Recipe, write_episode
 from lwd_core.images import decode_jpeg
 from lwd_core.observation import ObservationSpec
+from lwd_core.priority import freeze_garbage
 from lwd_core.robot import RobotSpec
 from lwd_core.store import FolderStore
 from lwd_learner.conversion import convert_job, IngestSettings, Job
@@ -82,6 +83,7 @@ def record(store: Path, robot: RobotSpec, side: tuple[int, int], episodes: int,
 
 def _quiet() -> None:
     cv2.setNumThreads(1)
+    freeze_garbage()  # as ingest's own workers do
 
 
 def decode(folder: Path) -> int:

@@ -11,21 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
+_RGB = getattr(cv2, 'IMREAD_COLOR_RGB', 0)  # OpenCV 4.11: the same bits, without a second pass
 
 
 class ImageError(ValueError):
     """Image data that cannot be decoded."""
 
 
-def decode_jpeg(data: bytes) -> Image:
+def decode_jpeg(data: bytes | memoryview | NDArray[np.uint8]) -> Image:
     """Decode JPEG or PNG bytes to RGB uint8 [H, W, 3]."""
-    if not data:
+    if not len(data):
         raise ImageError('compressed image holds 0 bytes')
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), _RGB or cv2.IMREAD_COLOR)
     if decoded is None:
-        raise ImageError(f'compressed image of {len(data)} bytes, starting {data[:4].hex()}, '
-                         'is neither JPEG nor PNG')
-    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+        raise ImageError(f'compressed image of {len(data)} bytes, starting '
+                         f'{bytes(data[:4]).hex()}, is neither JPEG nor PNG')
+    if not _RGB:
+        decoded = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+    return np.asarray(decoded, np.uint8)
 
 
 def encode_jpeg(image: Image, quality: int = 90) -> bytes:

@@ -261,7 +261,7 @@ def _decoded(camera: str, payload: bytes | Image | Callable[[], Image],
     try:
         payload = payload() if callable(payload) else payload
         if not isinstance(payload, np.ndarray) or payload.ndim == 1:
-            payload = decode_jpeg(bytes(payload))
+            payload = decode_jpeg(payload)
         return resize(payload, size)
     except ImageError as error:
         raise ObservationError(f'{camera_source(camera)}: {error}') from error

@@ -60,3 +60,57 @@ def test_a_cut_message_is_damaged(messages, keep):
     for read, data in ((cdr.joint_state, joints[:60]), (cdr.executed_action, action)):
         with pytest.raises(EpisodeError, match='is cut'):
             read(memoryview(data)[:keep])
+
+
+def action(messages, tick, *, frame='', requested=3, names=('left', 'b', 'right_jaw'), source=1):
+    return messages.serialize(messages.make(
+        cdr.EXECUTED_ACTION[0], header=messages.header(tick * 10**7, frame), source=source,
+        epoch=tick + 3, tick=tick, joint_names=list(names), requested=np.arange(requested) + tick,
+        sent=np.arange(3) / (tick + 1), clamped=tick % 5, chunk_id=2**50 + tick,
+        chunk_index=tick % 7))
+
+
+def test_actions_read_together_are_those_read_one_by_one(messages):
+    """Of several lengths, mixed; and of one length where the names differ."""
+    data = [action(messages, tick, requested=0 if tick % 4 == 3 else 3) for tick in range(40)]
+    data += [action(messages, tick, frame='abc', names=('lefT', 'b', 'right_jaw'))
+             for tick in range(40, 52)]
+    data[45] = action(messages, 45, frame='abc', names=('left', 'c', 'right_jaw'))
+    views = [memoryview(one) for one in data]
+    for found, view in zip(cdr.executed_actions(views), views):
+        wanted = cdr.executed_action(view)
+        for name, value in wanted._asdict().items():
+            np.testing.assert_array_equal(getattr(found, name), value, name)
+    assert cdr.executed_actions([]) == []
+
+
+def test_joint_states_read_together_are_those_read_one_by_one(messages):
+    def joints(index, names):
+        return memoryview(messages.serialize(messages.make(
+            cdr.JOINT_STATE[0], header=messages.header(index, 'base'), name=names,
+            position=np.arange(len(names)) / 3 + index, velocity=np.zeros(index % 2))))
+    views = [joints(i, ['a', 'bc'] if i % 3 else ['bc', 'a']) for i in range(60)]
+    views += [joints(i, ['a', 'bc']) for i in range(100, 120, 2)]
+    for found, view in zip(cdr.joint_states(views), views):
+        wanted = cdr.joint_state(view)
+        assert found[0] == wanted[0]
+        np.testing.assert_array_equal(found[1], wanted[1])
+
+
+def test_one_cut_message_among_many_is_damaged(messages):
+    data = [memoryview(action(messages, tick)) for tick in range(20)]
+    data[7:17] = [view[:60] for view in data[7:17]]
+    with pytest.raises(EpisodeError, match='an executed action is cut'):
+        cdr.executed_actions(data)
+
+
+def test_images_read_together_are_those_read_one_by_one(messages):
+    def image(index, frame='head', form='jpeg'):
+        return memoryview(messages.serialize(messages.make(
+            'sensor_msgs/msg/CompressedImage', header=messages.header(index, frame), format=form,
+            data=np.arange(index % 9, dtype=np.uint8))))
+    views = [image(i) for i in range(12)] + [image(3, 'hand'), image(4), image(5, form='png')]
+    assert cdr.images_bytes(views) == [cdr.image_bytes(view) for view in views]
+    views[6] = views[6][:-2]
+    with pytest.raises(EpisodeError, match='compressed image'):
+        cdr.images_bytes(views)

@@ -8,10 +8,12 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+import zlib
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
 
 SOURCE_HOLD = 0  # = ExecutedAction.SOURCE_*
 SOURCE_POLICY = 1
@@ -80,7 +82,11 @@ class EpisodeArrays:
         return replace(self, origin=origin)
 
     def save(self, path: Path) -> None:
-        """Write all of it to one safetensors file, atomically."""
+        """Write all of it to one safetensors file, atomically.
+
+        Without waiting for the disk: what a power cut spoils `load` notices, and it can be made
+        again from the recording.
+        """
         tensors: dict[str, NDArray[Any]] = {
             f'inputs.{name}': np.ascontiguousarray(array) for name, array in self.inputs.items()
         }
@@ -94,19 +100,23 @@ class EpisodeArrays:
             'recorded_ns': self.recorded_ns, 'robot_digest': self.robot_digest,
         }
         temporary = path.with_name(path.name + '.tmp')
-        save_file(tensors, temporary, metadata={'episode': json.dumps(scalars)})
-        with open(temporary, 'rb') as file:
-            os.fsync(file.fileno())
+        temporary.write_bytes(save(tensors, metadata={  # save_file hides which error a disk had
+            'episode': json.dumps(scalars), 'crc32': str(_checksum(tensors))}))
         os.replace(temporary, path)
 
     @staticmethod
     def load(path: Path) -> EpisodeArrays:
-        """Read what `save` wrote."""
-        tensors = load_file(path)
-        with open(path, 'rb') as file:
-            size = int.from_bytes(file.read(8), 'little')
-            header = json.loads(file.read(size))
-        scalars = json.loads(header['__metadata__']['episode'])
+        """Read what `save` wrote; EpisodeArraysError if it is not that any more."""
+        try:
+            tensors = load_file(path)
+            with open(path, 'rb') as file:
+                size = int.from_bytes(file.read(8), 'little')
+                header = json.loads(file.read(size))['__metadata__']
+            scalars = json.loads(header['episode'])
+        except (SafetensorError, ValueError, KeyError) as error:
+            raise EpisodeArraysError(f'{path} is damaged: {error}') from error
+        if int(header.get('crc32', _checksum(tensors))) != _checksum(tensors):
+            raise EpisodeArraysError(f'{path} is damaged: its arrays fail their checksum')
         inputs = {
             name.removeprefix('inputs.'): array
             for name, array in tensors.items() if name.startswith('inputs.')
@@ -115,3 +125,10 @@ class EpisodeArrays:
             inputs=inputs, instruction=tensors['instruction'], actions=tensors['actions'],
             source=tensors['source'], gaps=tensors['gaps'], **scalars,
         )
+
+
+def _checksum(tensors: dict[str, NDArray[Any]]) -> int:
+    found = 0
+    for name in sorted(tensors):
+        found = zlib.crc32(np.ascontiguousarray(tensors[name]).data, found)
+    return found

@@ -21,7 +21,7 @@ from lwd_core.flow.trunk import KeypointTrunk
 from lwd_core.hashing import sha256_bytes
 from lwd_core.store import Store, StoreError
 from lwd_learner.conversion import convert_job, Converted, IngestSettings, Job, Reader
-from lwd_learner.episodes import EpisodeArrays
+from lwd_learner.episodes import EpisodeArrays, EpisodeArraysError
 from lwd_learner.index import EpisodeIndex, IndexRow
 from lwd_learner.ingest_pool import IngestPool
 
@@ -83,15 +83,20 @@ class Ingest:
         """Yield all episodes of earlier runs from the cache, in the order they came."""
         for row in self.index.used():
             path = self._cache(row.id)
-            if not path.is_file():
+            try:
+                yield EpisodeArrays.load(path)
+                continue
+            except FileNotFoundError:
                 LOGGER.warning('episode %s: %s is gone, converting it again', row.id, path)
-                _, arrays = convert_job(self._job(row.path, row.digest), self.settings,
-                                        self._reader)
-                if arrays is None:
-                    LOGGER.error('episode %s: cannot be converted any more', row.id)
-                    continue
-                arrays.with_origin(row.origin).save(path)
-            yield EpisodeArrays.load(path)
+            except EpisodeArraysError as error:
+                LOGGER.warning('episode %s: %s; converting it again', row.id, error)
+            _, arrays = convert_job(self._job(row.path, row.digest), self.settings, self._reader)
+            if arrays is None:
+                LOGGER.error('episode %s: cannot be converted any more', row.id)
+                continue
+            arrays = arrays.with_origin(row.origin)
+            arrays.save(path)
+            yield arrays
 
     def poll(self, limit: int | None = None) -> Iterator[EpisodeArrays]:
         """Yield new episodes that can be learned from; at most `limit` are looked at."""

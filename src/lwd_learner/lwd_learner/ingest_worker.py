@@ -20,6 +20,7 @@ from typing import Any, TextIO
 
 from lwd_core.flow.trunk import build_trunk, KeypointTrunk
 from lwd_core.observation import ObservationSpec
+from lwd_core.priority import freeze_garbage
 from lwd_core.robot import RobotSpec
 from lwd_learner.config import ReplayConfig
 from lwd_learner.conversion import convert_job, IngestSettings, Job
@@ -76,6 +77,7 @@ def serve(requests: TextIO, replies: TextIO) -> None:
         message = json.loads(line)
         if settings is None:
             settings = settings_of(message)
+            freeze_garbage()  # an episode makes thousands of objects: collect those only
             continue
         print(json.dumps(answer(message, settings)), file=replies, flush=True)
 

@@ -13,6 +13,7 @@ from lwd_core.episode import EpisodeError
 from lwd_core.observation import ObservationSpec
 from lwd_core.robot import RobotSpec
 from lwd_core.store import FolderStore
+from lwd_learner.episodes import EpisodeArrays
 from lwd_learner.ingest import Ingest, IngestSettings, WorkDirError
 
 ROBOT = RobotSpec.from_dict({
@@ -102,6 +103,24 @@ def test_lost_cache_file_is_converted_again_with_its_origin(shop: Shop):
     for path in (shop.work_dir / 'arrays').iterdir():
         path.unlink()
     assert [one.origin for one in shop.ingest().restore()] == ['offline']
+
+
+@pytest.mark.parametrize('spoil', [
+    lambda data: b'', lambda data: data[:-7], lambda data: bytes(len(data)),
+    lambda data: data[:-7] + bytes(7),
+])
+def test_a_cache_that_a_power_cut_spoiled_is_made_again_from_the_recording(shop: Shop, spoil):
+    shop.add('e1', episode_data('e1'))
+    first = shop.ingest()
+    (whole,) = first.poll()
+    first.close()
+    cached, = (shop.work_dir / 'arrays').iterdir()
+    cached.write_bytes(spoil(cached.read_bytes()))
+    again = shop.ingest()
+    for _ in range(2):
+        (one,) = again.restore()
+        np.testing.assert_array_equal(one.actions, whole.actions)
+    assert EpisodeArrays.load(cached).episode_id == 'e1'
 
 
 @pytest.mark.parametrize(('data', 'reason'), [

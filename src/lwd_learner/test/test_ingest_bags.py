@@ -366,8 +366,8 @@ def test_a_file_that_stays_broken_is_looked_at_three_times(tmp_path):
 def test_a_failing_disk_is_no_verdict_about_the_bag(tmp_path, monkeypatch):
     record_into(tmp_path / 'store', 'e')
     ingest = Ingest(FolderStore(tmp_path / 'store'), tmp_path / 'work', SETTINGS)
-    monkeypatch.setattr('lwd_learner.episodes.os.fsync',
-                        lambda handle: (_ for _ in ()).throw(OSError(28, 'No space left')))
+    monkeypatch.setattr('lwd_learner.episodes.os.replace',
+                        lambda *paths: (_ for _ in ()).throw(OSError(28, 'No space left')))
     with pytest.raises(OSError, match='No space'):
         ids(ingest.poll())
     monkeypatch.undo()

@@ -119,7 +119,7 @@ class EpisodeBag:
         compressed, raw = self.raw(name), self.raw(topics.camera_raw(camera).name)
         if not raw:
             stamps = self.stamps(name).tolist()
-            return [(stamp, image_bytes(one.data)) for stamp, one in zip(stamps, compressed)]
+            return list(zip(stamps, cdr.images_bytes([one.data for one in compressed])))
         both = [*((one, False) for one in compressed), *((one, True) for one in raw)]
         return [(header_stamp(message.data),
                  RawFrame(self.reader, message) if is_raw else image_bytes(message.data))
@@ -140,9 +140,9 @@ class EpisodeBag:
                                             f'{newest} ns: the clock jumped back')
             newest = tick
             found[tick] = raw  # the last one sent in a tick counts
-        fast = self.reader.is_defined_as(*cdr.EXECUTED_ACTION)
-        return [cdr.executed_action(raw.data) if fast else self.reader.decode(raw)
-                for raw in found.values()]
+        if self.reader.is_defined_as(*cdr.EXECUTED_ACTION):
+            return list(cdr.executed_actions([raw.data for raw in found.values()]))
+        return [self.reader.decode(raw) for raw in found.values()]
 
     def chunk_sources(self) -> dict[int, dict[str, int]]:
         """Return what was joined live: tick -> source -> stamp."""
@@ -174,7 +174,7 @@ class EpisodeBag:
         """Yield names and positions of every joint state."""
         name = topics.JOINT_STATES.name
         if self.reader.is_defined_as(*cdr.JOINT_STATE):
-            yield from (cdr.joint_state(raw.data) for raw in self.raw(name))
+            yield from cdr.joint_states([raw.data for raw in self.raw(name)])
             return
         yield from ((joints.name, joints.position) for joints in self.decoded(name))
 
