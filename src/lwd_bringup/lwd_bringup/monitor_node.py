@@ -7,7 +7,6 @@ a thread of its own.
 """
 
 from collections.abc import Callable
-import contextlib
 from dataclasses import dataclass, replace
 from functools import partial
 import json
@@ -16,14 +15,13 @@ import sys
 import time
 from typing import Any
 
-import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
 from lwd_core import topics
 from lwd_core.params import param
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import subscription
+from lwd_core.ros_spin import run
 from lwd_msgs.msg import (
     ControlMode,
     EpisodeState,
@@ -143,12 +141,7 @@ def build_node(**kwargs: Any) -> MonitorNode:
 
 def main(args: list[str] | None = None) -> None:
     """Watch until Ctrl-C."""
-    rclpy.init(args=args)
-    node = build_node()
-    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
-        rclpy.spin(node)
-    node.destroy_node()
-    rclpy.try_shutdown()
+    run(build_node, args)
 
 
 if __name__ == '__main__':

@@ -8,7 +8,6 @@ robot's messages are paced by their stamps and come with its clock. What moves a
 into a namespace where other nodes live, unless `force` says so.
 """
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 import sys
@@ -16,9 +15,7 @@ import threading
 import time
 from typing import Any
 
-import rclpy
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 
@@ -33,9 +30,10 @@ from lwd_bringup.replay import (
     ReplayError,
     selected,
 )
-from lwd_core.params import param, ParamError
+from lwd_core.params import param
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher
+from lwd_core.ros_spin import EXPECTED, run
 from lwd_core.ros_tick import to_stamp
 from lwd_core.topics import TopicSpec
 
@@ -192,20 +190,9 @@ def build_node(**kwargs: Any) -> ReplayNode:
 
 def main(args: list[str] | None = None) -> None:
     """Publish a bag to its end or until Ctrl-C; exit 2 with one line on a bad parameter or bag."""
-    rclpy.init(args=args)
-    try:
-        node = build_node()
-    except (ParamError, ReplayError) as error:
-        print(error, file=sys.stderr)
-        rclpy.try_shutdown()
-        sys.exit(2)
-    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
-        while rclpy.ok() and not node.done.is_set():
-            rclpy.spin_once(node, timeout_sec=0.2)
-    failed = node.failed
-    node.destroy_node()
-    rclpy.try_shutdown()
-    if failed:
+    node = run(build_node, args, expected=(*EXPECTED, ReplayError),
+               done=lambda node: node.done.is_set())
+    if node.failed:
         sys.exit(2)
 
 

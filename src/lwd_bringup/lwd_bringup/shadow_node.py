@@ -7,7 +7,6 @@ samples of a tick, its clock, then it waits for the command. Run beside a policy
 pinned to one checkpoint, on simulated time. Writes shadow.json and shadow.html, then ends.
 """
 
-import contextlib
 from dataclasses import dataclass
 import json
 from pathlib import Path
@@ -17,8 +16,6 @@ import time
 from typing import Any
 
 import numpy as np
-import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 
@@ -28,10 +25,11 @@ from lwd_bringup.shadow.page import lines, page
 from lwd_bringup.shadow.recompute import recompute
 from lwd_core import topics
 from lwd_core.episode import EpisodeError
-from lwd_core.params import param, ParamError
-from lwd_core.robot import RobotSpec, SpecError
+from lwd_core.params import param
+from lwd_core.robot import RobotSpec
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher, subscription
+from lwd_core.ros_spin import EXPECTED, run
 from lwd_core.ros_tick import to_ns, to_stamp
 from lwd_core.store import write_atomic
 from lwd_msgs.msg import PolicyStatus
@@ -208,21 +206,10 @@ def build_node(**kwargs: Any) -> ShadowNode:
 
 def main(args: list[str] | None = None) -> None:
     """Compare one episode; exit 2 with one line where it cannot be."""
-    rclpy.init(args=args)
-    try:
-        node = build_node()
-    except (ParamError, EpisodeError, SpecError) as error:
-        print(error, file=sys.stderr)
-        rclpy.try_shutdown()
-        sys.exit(2)
-    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
-        while rclpy.ok() and not node.done.is_set():
-            rclpy.spin_once(node, timeout_sec=0.1)
-    failed = node.failed
-    node.destroy_node()
-    rclpy.try_shutdown()
-    if failed:
-        print(failed, file=sys.stderr)
+    node = run(build_node, args, expected=(*EXPECTED, EpisodeError),
+               done=lambda node: node.done.is_set())
+    if node.failed:
+        print(node.failed, file=sys.stderr)
         sys.exit(2)
 
 

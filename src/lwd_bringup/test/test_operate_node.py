@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The operator's view over DDS: it hears a robot, and its keys reach the robot's services."""
 
-import threading
 import time
 
 import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
-from rclpy.executors import ShutdownException, SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 
 from lwd_bringup.operate.operate_node import OperateNode  # noqa: E402
 from lwd_bringup.operate.view import OperatorView  # noqa: E402
 from lwd_core import topics  # noqa: E402
 from lwd_core.ros_qos import publisher  # noqa: E402
+from lwd_core.ros_spin import SpinThread  # noqa: E402
 from lwd_core.ros_tick import to_stamp  # noqa: E402
 from lwd_msgs.msg import ActionChunk, ControlMode, EpisodeState, ExecutedAction  # noqa: E402
 from lwd_msgs.srv import LabelEpisode, RequestMode  # noqa: E402
@@ -54,24 +53,12 @@ def pair(monkeypatch):
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=59)
     robot, node = FakeRobot(context=context), OperateNode(OperatorView('arm1'), context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(robot)
-    executor.add_node(node)
-    thread = threading.Thread(target=_spin, args=(executor,), daemon=True)
-    thread.start()
+    thread = SpinThread(robot, node, context=context)
     yield robot, node
-    executor.shutdown()
-    thread.join(5.0)
+    thread.stop()
     robot.destroy_node()
     node.destroy_node()
     rclpy.shutdown(context=context)
-
-
-def _spin(executor):
-    try:
-        executor.spin()
-    except ShutdownException:
-        pass
 
 
 def wait_for(condition, what):

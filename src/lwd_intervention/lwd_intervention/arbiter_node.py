@@ -20,6 +20,7 @@ from lwd_core.priority import raise_process
 from lwd_core.robot import RobotSpec
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher, subscription
+from lwd_core.ros_spin import make_executor, run, steady_clock
 from lwd_core.ros_tick import make_tick_source, to_ns, uses_sim_time
 from lwd_intervention.arbiter import messages
 from lwd_intervention.arbiter.core import Arbiter
@@ -27,7 +28,6 @@ from lwd_intervention.arbiter.deadline import Deadline
 from lwd_intervention.arbiter.diagnostics import arbiter_status
 from lwd_intervention.arbiter.records import ArbiterConfig, Executed, ModeChange, Output
 from lwd_intervention.modes import Mode, STANDING
-from lwd_intervention.spin_node import run, steady_clock
 from lwd_msgs.msg import PolicyStatus, TeleopStatus
 from lwd_msgs.srv import RequestMode
 
@@ -287,7 +287,7 @@ def build_node(**kwargs: Any) -> ArbiterNode:
 
 def main(args: list[str] | None = None) -> None:
     """Run the arbiter until asked to stop."""
-    run(build_node, args)
+    run(build_node, args, executor=make_executor)
 
 
 if __name__ == '__main__':

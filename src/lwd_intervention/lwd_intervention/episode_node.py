@@ -19,6 +19,7 @@ from lwd_core.params import param, ParamError
 from lwd_core.robot import RobotSpec
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher, subscription
+from lwd_core.ros_spin import make_executor, run, steady_clock
 from lwd_core.ros_tick import make_tick_source, to_stamp
 from lwd_core.task import load_tasks
 from lwd_intervention.arbiter.messages import readiness
@@ -29,7 +30,6 @@ from lwd_intervention.episode.ros_run_episode import RunEpisodeServer
 from lwd_intervention.episode.ros_success import SuccessDetector
 from lwd_intervention.episode.state import Phase, State
 from lwd_intervention.modes import Mode
-from lwd_intervention.spin_node import run, steady_clock
 from lwd_msgs.msg import EpisodeState, Intervention, PolicyStatus, RecorderStatus
 from lwd_msgs.srv import DiscardEpisode, LabelEpisode, ResetScene, StartEpisode, StopEpisode
 
@@ -293,7 +293,7 @@ def build_node(**kwargs: Any) -> EpisodeNode:
 
 def main(args: list[str] | None = None) -> None:
     """Run the episode machine until asked to stop."""
-    run(build_node, args)
+    run(build_node, args, executor=make_executor)
 
 
 if __name__ == '__main__':

@@ -22,8 +22,8 @@ from lwd_core.images import decode_jpeg, ImageError
 from lwd_core.params import param, ParamError
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher, subscription
+from lwd_core.ros_spin import make_executor, run, steady_clock
 from lwd_intervention.modes import Mode
-from lwd_intervention.spin_node import run, steady_clock
 from lwd_intervention.teleop.building import find_mapping
 from lwd_intervention.teleop.cheatsheet import cheatsheet
 from lwd_intervention.teleop.mapping import Mapping
@@ -211,7 +211,7 @@ def build_node(**kwargs: Any) -> JoyNode:
 
 def main(args: list[str] | None = None) -> None:
     """Publish the device until asked to stop."""
-    run(build_node, args)
+    run(build_node, args, executor=make_executor)
 
 
 if __name__ == '__main__':

@@ -18,11 +18,11 @@ from lwd_core.params import param, ParamError
 from lwd_core.robot import RobotSpec
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher, subscription
+from lwd_core.ros_spin import make_executor, run, steady_clock
 from lwd_core.ros_tick import make_tick_source, to_ns, to_stamp, uses_sim_time
 from lwd_intervention.arbiter import messages as arbiter_messages
 from lwd_intervention.episode.state import Phase
 from lwd_intervention.modes import Mode
-from lwd_intervention.spin_node import run, steady_clock
 from lwd_intervention.teleop import messages as teleop_messages
 from lwd_intervention.teleop.building import build_session, find_mapping
 from lwd_intervention.teleop.calls import EpisodeCalls
@@ -287,7 +287,7 @@ def build_node(**kwargs: Any) -> TeleopNode:
 
 def main(args: list[str] | None = None) -> None:
     """Run teleoperation until asked to stop."""
-    run(build_node, args)
+    run(build_node, args, executor=make_executor)
 
 
 if __name__ == '__main__':

@@ -8,7 +8,6 @@ import time
 from intervention_fixtures import NAMES, PERIOD
 import rclpy
 from rclpy.action import ActionClient
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
@@ -17,6 +16,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from lwd_core import topics
 from lwd_core.ros_qos import publisher, subscription
+from lwd_core.ros_spin import SpinThread
 from lwd_core.ros_tick import to_ns, to_stamp
 from lwd_core.topics import CommandTag
 from lwd_msgs.action import RunEpisode
@@ -171,28 +171,16 @@ def world(domain_id):
     def spin(make, **parameters):
         node = make(context=context, parameter_overrides=[
             Parameter(name, value=value) for name, value in parameters.items()])
-        runner = SingleThreadedExecutor(context=context)  # many nodes in this process
-        runner.add_node(node)
-        thread = threading.Thread(target=_spin, args=(runner,), daemon=True)
-        thread.start()
-        started.append((runner, node, thread))
+        started.append((SpinThread(node, context=context), node))  # many nodes in this process
         return node
     try:
         yield spin
     finally:
-        for executor, _, thread in started:
-            executor.shutdown()
-            thread.join(5.0)
-        for _, node, _ in started:
+        for thread, _ in started:
+            thread.stop()
+        for _, node in started:
             node.destroy_node()
         rclpy.shutdown(context=context)
-
-
-def _spin(executor):
-    try:
-        executor.spin()
-    except rclpy.executors.ShutdownException:
-        pass
 
 
 SOURCES = {ExecutedAction.SOURCE_HOLD: 'HOLD', ExecutedAction.SOURCE_POLICY: 'POLICY',

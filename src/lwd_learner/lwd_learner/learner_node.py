@@ -12,16 +12,12 @@ import logging
 import math
 import os
 from pathlib import Path
-import signal
 import sys
 import threading
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 import torch
 
 from lwd_core import topics
@@ -30,6 +26,7 @@ from lwd_core.params import param, ParamError
 from lwd_core.robot import RobotSpec
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher
+from lwd_core.ros_spin import run
 from lwd_core.spec import SpecError
 from lwd_core.store import open_store, StoreError
 from lwd_core.task import load_tasks
@@ -194,28 +191,8 @@ def announce(ref: CheckpointRef, channel: str) -> CheckpointAnnouncement:
 def main(args: list[str] | None = None) -> None:
     """Run until SIGINT or SIGTERM; exit 2 with one line on a bad parameter or file."""
     logging.basicConfig(level=logging.INFO, format='%(levelname)s %(message)s')
-    stop = threading.Event()
-    # rclpy's own handlers would shut the context down before the last words
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    executor, code = SingleThreadedExecutor(), 0
-    try:
-        node = LearnerNode()
-        executor.add_node(node)
-        while not stop.is_set() and rclpy.ok() and node.failure is None:
-            executor.spin_once(timeout_sec=0.2)
-        node.destroy_node()
-        code = 0 if node.failure is None else 1
-    except EXPECTED as error:
-        print(error, file=sys.stderr)
-        code = 2
-    except ExternalShutdownException:
-        pass
-    finally:
-        executor.shutdown()
-        rclpy.try_shutdown()
-    sys.exit(code)
+    node = run(LearnerNode, args, expected=EXPECTED, done=lambda node: node.failure is not None)
+    sys.exit(0 if node.failure is None else 1)
 
 
 if __name__ == '__main__':

@@ -6,26 +6,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-import signal
-import sys
-import threading
 import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-import rclpy
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 
 from lwd_core import topics
 from lwd_core.episode.definitions import Definitions
 from lwd_core.params import ParamError
-from lwd_core.priority import freeze_garbage
-from lwd_core.robot import RobotSpec, SpecError
+from lwd_core.robot import RobotSpec
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher, subscription
+from lwd_core.ros_spin import EXPECTED, run
 from lwd_core.ros_tick import uses_sim_time
 from lwd_core.store import FolderStore, StoreError
 from lwd_core.topics import TopicSpec
@@ -40,7 +34,6 @@ from lwd_logger.spool import Spool, SpoolError
 from lwd_logger.sync import Syncer
 from lwd_msgs.msg import RecorderStatus, TopicCount
 
-_POLL = 0.2  # s; how soon a signal is noticed while nothing arrives
 _WATCH = 2.0  # s; how often publishers' QoS and other recorders are looked for
 
 
@@ -177,25 +170,7 @@ def _robot(params: RecorderParams) -> RobotSpec:
 
 def main(args: list[str] | None = None) -> None:
     """Run the recorder until SIGINT or SIGTERM; exit 2 with one line on a bad parameter or file."""
-    stop = threading.Event()
-    # rclpy's own handlers would shut the context down under a bag that is being closed.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    executor = SingleThreadedExecutor()
-    try:
-        node = RecorderNode()
-        executor.add_node(node)
-        freeze_garbage()  # a full collection of what stays would stop every thread
-        while not stop.is_set() and rclpy.ok():
-            executor.spin_once(timeout_sec=_POLL)
-        node.destroy_node()
-    except (ParamError, SpecError, SpoolError, StoreError, OSError) as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    finally:
-        executor.shutdown()
-        rclpy.try_shutdown()
+    run(RecorderNode, args, expected=(*EXPECTED, SpoolError, StoreError))
 
 
 if __name__ == '__main__':

@@ -3,22 +3,17 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 import threading
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-import rclpy
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 
 from lwd_core import topics
-from lwd_core.params import ParamError
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher
+from lwd_core.ros_spin import EXPECTED, run
 from lwd_core.store import FolderStore, open_store, StoreError
 from lwd_logger.config import check_robot_name, UploaderParams
 from lwd_logger.diagnostics import upload_status
@@ -26,7 +21,6 @@ from lwd_logger.lock import SpoolError
 from lwd_logger.upload import Progress, Uploader
 from lwd_msgs.msg import UploadStatus
 
-_POLL = 0.2  # s; how soon a signal is noticed
 _REPORT_PERIOD = 1.0  # s
 
 
@@ -96,23 +90,7 @@ class UploaderNode(Node):
 
 def main(args: list[str] | None = None) -> None:
     """Run the uploader until SIGINT or SIGTERM; exit 2 with one line on a bad parameter."""
-    stop = threading.Event()
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    executor = SingleThreadedExecutor()
-    try:
-        node = UploaderNode()
-        executor.add_node(node)
-        while not stop.is_set() and rclpy.ok():
-            executor.spin_once(timeout_sec=_POLL)
-        node.destroy_node()
-    except (ParamError, SpoolError, StoreError, OSError) as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    finally:
-        executor.shutdown()
-        rclpy.try_shutdown()
+    run(UploaderNode, args, expected=(*EXPECTED, SpoolError, StoreError))
 
 
 if __name__ == '__main__':

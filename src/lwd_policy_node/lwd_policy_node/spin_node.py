@@ -9,24 +9,12 @@ import sys
 from typing import Any
 
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
 from lwd_core.params import ParamError
+from lwd_core.ros_spin import make_executor, POLL
 from lwd_core.spec import SpecError
-
-try:
-    from rclpy.experimental import EventsExecutor
-except ImportError:  # moved or missing in other releases than Jazzy
-    EventsExecutor = None
-
-POLL_S = 0.2  # how soon a signal is noticed while nothing arrives
-
-
-def make_executor(**kwargs: Any) -> Any:
-    """Return the executor with the least work per message."""
-    return SingleThreadedExecutor(**kwargs) if EventsExecutor is None else EventsExecutor(**kwargs)
 
 
 def autostart(node: Any) -> bool:
@@ -50,7 +38,7 @@ def run(make: Callable[[], Any], args: list[str] | None = None) -> None:
         if node.params.autostart and not autostart(node):
             sys.exit(2)  # configure said why
         while not stop[0] and rclpy.ok():
-            executor.spin_once(timeout_sec=POLL_S)
+            executor.spin_once(timeout_sec=POLL)
     except (ParamError, SpecError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -7,17 +7,11 @@ action, arbiter/request_mode, teleop/command, episode/label; what he sees is sim
 """
 from collections.abc import Callable
 from dataclasses import dataclass
-import signal
-import sys
 from typing import Any
 
 import numpy as np
-import rclpy
 from rclpy.action import ActionClient
-from rclpy.clock import Clock, ClockType
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Joy
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -27,8 +21,8 @@ from lwd_core.params import param, ParamError
 from lwd_core.robot import RobotSpec
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher, subscription
+from lwd_core.ros_spin import run, steady_clock
 from lwd_core.ros_tick import to_ns, to_stamp
-from lwd_core.spec import SpecError
 from lwd_core.task import load_tasks, require_task
 from lwd_msgs.action import RunEpisode
 from lwd_msgs.msg import ControlMode, EpisodeState, Outcome, TeleopStatus
@@ -117,7 +111,7 @@ class OperatorNode(Node):
         self._request = self.create_client(RequestMode, 'arbiter/request_mode')
         self._label = self.create_client(LabelEpisode, 'episode/label')
         self._run = ActionClient(self, RunEpisode, topics.RUN_EPISODE)
-        self.create_timer(POLL, self._on_poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_timer(POLL, self._on_poll, clock=steady_clock())
 
     @property
     def _at_joystick(self) -> bool:
@@ -297,23 +291,7 @@ def build_node(**kwargs: Any) -> OperatorNode:
 
 def main(args: list[str] | None = None) -> None:
     """Run the operator until asked to stop; exit 2 with one line on a bad parameter."""
-    stop = [False]
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.__setitem__(0, True))
-    executor = SingleThreadedExecutor()
-    try:
-        node = build_node()
-        executor.add_node(node)
-        while not stop[0] and rclpy.ok() and not (node.params.exit_when_done and node.done):
-            executor.spin_once(timeout_sec=0.2)
-        node.destroy_node()
-    except (ParamError, SpecError, OSError) as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    finally:
-        executor.shutdown()
-        rclpy.try_shutdown()
+    run(build_node, args, done=lambda node: node.params.exit_when_done and node.done)
 
 
 if __name__ == '__main__':

@@ -7,15 +7,11 @@ so it runs on wall time itself. One thread: publishing, waiting and stepping alt
 """
 from collections import deque
 from dataclasses import dataclass, replace
-import signal
-import sys
 import time
 from typing import Any
 
-import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
@@ -25,8 +21,8 @@ from lwd_core.params import param, ParamError
 from lwd_core.robot import RobotSpec
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher, subscription
+from lwd_core.ros_spin import EXPECTED, run
 from lwd_core.ros_tick import to_ns, to_stamp
-from lwd_core.spec import SpecError
 from lwd_msgs.msg import SimState, StateObservation
 from lwd_msgs.srv import ResetScene
 from lwd_sim.cameras import CameraPublisher
@@ -201,23 +197,7 @@ def build_node(**kwargs: Any) -> SimRobotNode:
 
 def main(args: list[str] | None = None) -> None:
     """Run the simulated robot until asked to stop; exit 2 with one line on a bad parameter."""
-    stop = [False]
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.__setitem__(0, True))
-    executor = SingleThreadedExecutor()
-    try:
-        node = build_node()
-        executor.add_node(node)
-        while not stop[0] and rclpy.ok():
-            node.run_tick(executor)
-        node.destroy_node()
-    except (ParamError, SpecError, OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    finally:
-        executor.shutdown()
-        rclpy.try_shutdown()
+    run(build_node, args, expected=(*EXPECTED, ValueError), turn=SimRobotNode.run_tick)
 
 
 if __name__ == '__main__':

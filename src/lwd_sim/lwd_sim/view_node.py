@@ -9,9 +9,7 @@ from typing import Any
 
 import mujoco
 import numpy as np
-import rclpy
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage
 
@@ -19,6 +17,7 @@ from lwd_core import topics
 from lwd_core.params import param
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher, subscription
+from lwd_core.ros_spin import run
 from lwd_sim.cameras import encode_jpeg
 from lwd_sim.world import World
 
@@ -98,17 +97,7 @@ def build_node(**kwargs: Any) -> ViewNode:
 
 def main(args: list[str] | None = None) -> None:
     """Render until asked to stop."""
-    rclpy.init(args=args)
-    node, executor = build_node(), SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.destroy_node()
-        executor.shutdown()
-        rclpy.try_shutdown()
+    run(build_node, args)
 
 
 if __name__ == '__main__':

@@ -6,18 +6,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 import getpass
-import threading
 import time
 from typing import Any
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, ShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from lwd_bringup.operate.shadow import Shadow
 from lwd_bringup.operate.view import OperatorView
 from lwd_core import topics
 from lwd_core.ros_qos import subscription
+from lwd_core.ros_spin import SpinThread
 from lwd_msgs.msg import ControlMode, Outcome
 from lwd_msgs.srv import LabelEpisode, RequestMode
 
@@ -87,21 +86,11 @@ def operate(robot: str) -> None:
 
     rclpy.init()
     view = OperatorView(robot)
-    node, executor = OperateNode(view), SingleThreadedExecutor()
-    executor.add_node(node)
-    thread = threading.Thread(target=_spin, args=(executor,), daemon=True)
-    thread.start()
+    node = OperateNode(view)
+    thread = SpinThread(node)
     try:
         OperateApp(view, node).run()
     finally:
-        executor.shutdown()
-        thread.join(5.0)
+        thread.stop()
         node.destroy_node()
         rclpy.try_shutdown()
-
-
-def _spin(executor: SingleThreadedExecutor) -> None:
-    try:
-        executor.spin()
-    except (ExternalShutdownException, ShutdownException):
-        pass

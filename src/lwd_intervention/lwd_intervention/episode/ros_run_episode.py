@@ -15,9 +15,9 @@ from typing import Any
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 
 from lwd_core import topics
+from lwd_core.ros_spin import steady_clock
 from lwd_intervention.episode.machine import EpisodeMachine, Refused
 from lwd_intervention.episode.state import Phase, State, Stop
-from lwd_intervention.spin_node import steady_clock
 from lwd_msgs.action import RunEpisode
 
 FEEDBACK_PERIOD = 0.2  # s, wall time
