@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import io
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +15,7 @@ from lwd_bringup.demo.phases import robots_with_news
 from lwd_bringup.demo.run import prepare_folder
 from lwd_bringup.demo.state import DemoState
 from lwd_bringup.demo.stats import moving_mean, rate, success_table, wilson
-from lwd_bringup.demo.svg import Chart, Series, ticks
+from lwd_bringup.plots import Plot
 
 
 @pytest.mark.parametrize(('k', 'n', 'low', 'high'), [
@@ -159,16 +160,13 @@ def test_an_earlier_run_is_kept_once_and_foreign_files_never_touched(tmp_path):
     assert (mine / 'thesis.tex').is_file()
 
 
-@pytest.mark.parametrize(('low', 'high'), [(0.0, 1.0), (0, 37), (0.0, 0.013), (1, 12000)])
-def test_axis_ticks_are_few_and_inside(low, high):
-    found = ticks(low, high)
-    assert 3 <= len(found) <= 10 and all(low <= value <= high * (1 + 1e-9) for value in found)
-
-
-def test_a_gap_in_a_series_breaks_the_line():
-    chart = Chart((0, 3), (0, 1))
-    chart.line(Series('', [0, 1, 2, 3], [0.1, None, 0.3, 0.4], 'red'))
-    assert chart.marks[0].count('M') == 2
+def test_a_gap_in_a_series_breaks_the_line_and_the_page_needs_no_network():
+    plot = Plot((0, 3), (0, 1))
+    plot.line([0, 1, 2, 3], [0.1, None, 0.3, 0.4], '#123456', 'one name')
+    svg = plot.svg()
+    path = re.search(r'<path d="([^"]*)"[^>]*#123456', svg).group(1)
+    assert path.count('M') == 2 and '>one name<' in svg
+    assert 'http' not in re.sub(r'xmlns(:xlink)?="[^"]*"', '', svg)
 
 
 def test_events_are_json_without_nan(capsys):

@@ -11,7 +11,7 @@ from lwd_bringup.demo import charts
 from lwd_bringup.demo.config import DemoConfig
 from lwd_bringup.demo.state import DemoState
 from lwd_bringup.demo.style import CSS
-from lwd_bringup.demo.svg import COLOURS
+from lwd_bringup.plots import COLOURS
 from lwd_core.episode.meta import EpisodeMeta
 from lwd_core.store import write_atomic
 
@@ -27,9 +27,7 @@ def write_report(config: DemoConfig, state: DemoState, summary: Mapping[str, Any
     figures = make_figures(state, summary, deployed, pictures)
     for name, content in figures.items():
         if content.startswith('<svg'):
-            framed = content.replace('<svg ', '<svg xmlns="http://www.w3.org/2000/svg" '
-                                     'font-family="sans-serif" font-size="11" ', 1)
-            write_atomic(config.out / 'figures' / f'{name}.svg', framed.encode())
+            write_atomic(config.out / 'figures' / f'{name}.svg', content.encode())
     page = make_page(config, state, summary, deployed, pictures, figures)
     write_atomic(config.out / 'report.html', page.encode())
 

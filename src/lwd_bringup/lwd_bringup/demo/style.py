@@ -26,7 +26,7 @@ section { display: grid; gap: 16px; }
 figure { margin: 0; background: var(--paper); border: 1px solid var(--line); border-radius: 8px;
   padding: 16px 18px 12px; }
 figcaption, .empty { color: var(--soft); font-size: 12.5px; margin-top: 4px; }
-svg { display: block; width: 100%; height: auto; font-size: 11px; font-family: inherit; }
+svg { display: block; width: 100%; height: auto; font-family: inherit; }
 .strip { margin-bottom: 16px; }
 .strip h3 { display: flex; gap: 10px; align-items: baseline; }
 .strip small { color: var(--soft); font-weight: 400; margin-left: auto; }

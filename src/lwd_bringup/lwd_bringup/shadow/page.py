@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lwd_bringup.demo.style import CSS
-from lwd_bringup.demo.svg import Chart, COLOURS, Series
+from lwd_bringup.plots import COLOURS, Plot
 from lwd_bringup.shadow.compare import Comparison
 from lwd_bringup.shadow.feed import HUMAN
 from lwd_core.episode import EpisodeMeta
@@ -60,11 +60,11 @@ drove.</figcaption></figure>{charts}
 <footer>{title}; robot {escape(meta.robot)}</footer></main></body></html>'''
 
 
-def _human(comparison: Comparison, drawn: Chart) -> None:
+def _human(comparison: Comparison, plot: Plot) -> None:
     edges = np.diff(np.concatenate([[0], comparison.source == HUMAN, [0]]).astype(int))
     time = comparison.time
     for start, stop in zip(np.flatnonzero(edges > 0), np.flatnonzero(edges < 0)):
-        drawn.band(float(time[start]), float(time[stop - 1] - time[start]), COLOURS['human'], 0.2)
+        plot.band(float(time[start]), float(time[stop - 1]), COLOURS['human'])
 
 
 def _span(comparison: Comparison) -> tuple[float, float]:
@@ -73,12 +73,11 @@ def _span(comparison: Comparison) -> tuple[float, float]:
 
 def _error(comparison: Comparison) -> str:
     worst = np.nan_to_num(comparison.error.max(1))
-    drawn = Chart(_span(comparison), (0.0, max(float(worst.max()), 1e-6) * 1.05), width=WIDTH,
-                  height=200, x_label='s', y_label='rad')
-    _human(comparison, drawn)
-    drawn.line(Series('largest difference', comparison.time.tolist(), worst.tolist(),
-                      COLOURS['final'], 1.5))
-    return drawn.svg()
+    plot = Plot(_span(comparison), (0.0, max(float(worst.max()), 1e-6) * 1.05), width=WIDTH,
+                height=200, x_label='s', y_label='rad')
+    _human(comparison, plot)
+    plot.line(comparison.time.tolist(), worst.tolist(), COLOURS['final'], 'largest difference')
+    return plot.svg()
 
 
 def _worst(comparison: Comparison) -> list[int]:
@@ -93,13 +92,13 @@ def _joint(comparison: Comparison, joint: int) -> str:
     both = np.concatenate([would[known], done])
     low, high = float(both.min()), float(both.max())
     margin = 0.05 * max(high - low, 1e-3)
-    drawn = Chart(_span(comparison), (low - margin, high + margin), width=WIDTH, height=160,
-                  x_label='s', y_label='rad')
-    _human(comparison, drawn)
-    drawn.line(Series('executed', comparison.time.tolist(), done.tolist(), COLOURS['ink'], 1.5))
-    drawn.line(Series('would-be', comparison.time[known].tolist(), would[known].tolist(),
-                      COLOURS['final'], 1.5))
-    return f'<figure>{drawn.svg()}<figcaption>{escape(comparison.joint_names[joint])}' \
+    plot = Plot(_span(comparison), (low - margin, high + margin), width=WIDTH, height=160,
+                x_label='s', y_label='rad')
+    _human(comparison, plot)
+    plot.line(comparison.time.tolist(), done.tolist(), COLOURS['ink'], 'executed')
+    plot.line(comparison.time[known].tolist(), would[known].tolist(), COLOURS['final'],
+              'would-be')
+    return f'<figure>{plot.svg()}<figcaption>{escape(comparison.joint_names[joint])}' \
            '</figcaption></figure>'
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The values of an episode as a PNG."""
+"""The values of an episode, drawn, and as a PNG with the filmstrip under them."""
 
 import io
 from typing import Any
@@ -8,11 +8,12 @@ import cv2
 from matplotlib.figure import Figure
 import numpy as np
 
-from lwd_bringup.demo.svg import COLOURS
-from lwd_bringup.value.page import heat_image, RANGE
+from lwd_bringup.plots import COLOURS
 from lwd_bringup.value.view import ValueView
 
 DPI = 130
+RANGE = (-0.1, 1.1)
+INK = (47, 111, 222)  # RGB of the distribution
 
 
 def picture(view: ValueView) -> bytes:
@@ -20,7 +21,10 @@ def picture(view: ValueView) -> bytes:
     rows = 2 if view.frames else 1
     figure = Figure(figsize=(11, 4.4 if rows == 1 else 5.8), dpi=DPI, layout='constrained')
     grid = figure.add_gridspec(rows, 1, height_ratios=[3.6, 1.0][:rows])
-    _values(figure.add_subplot(grid[0]), view)
+    axes = figure.add_subplot(grid[0])
+    draw_values(axes, view)
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.legend(loc='lower left', bbox_to_anchor=(0, 1), fontsize=8, frameon=False, ncols=5)
     if view.frames:
         _film(figure, grid[1], view)
     meta = view.meta
@@ -30,7 +34,8 @@ def picture(view: ValueView) -> bytes:
     return out.getvalue()
 
 
-def _values(axes: Any, view: ValueView) -> None:
+def draw_values(axes: Any, view: ValueView) -> None:
+    """Draw the law of V over time with its mean, the bootstrapped quantile and Q."""
     time, trace = view.time, view.trace
     end = max(float(time[-1]), 1e-3)
     if 'probs' in trace:
@@ -48,8 +53,15 @@ def _values(axes: Any, view: ValueView) -> None:
     axes.plot(view.chunks, np.full(len(view.chunks), RANGE[0] + 0.02), '|', ms=7,
               color=COLOURS['ink'], label='new chunk')
     axes.set(xlim=(0, end), ylim=RANGE, xlabel='s', ylabel='value')
-    axes.spines[['top', 'right']].set_visible(False)
-    axes.legend(loc='lower left', bbox_to_anchor=(0, 1), fontsize=8, frameon=False, ncols=5)
+
+
+def heat_image(probs: np.ndarray) -> np.ndarray:
+    """Return laws [T, K] as RGBA uint8 [K, T, 4], the highest value in the first row."""
+    share = probs / np.maximum(probs.max(1, keepdims=True), 1e-9)
+    image = np.empty((probs.shape[1], len(probs), 4), np.uint8)
+    image[..., :3] = INK
+    image[..., 3] = (150 * np.sqrt(share.T[::-1])).astype(np.uint8)  # sqrt: tails stay visible
+    return image
 
 
 def _film(figure: Figure, place: Any, view: ValueView) -> None:
