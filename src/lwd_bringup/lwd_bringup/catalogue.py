@@ -12,7 +12,7 @@ from typing import Any
 from lwd_bringup.substeps import parse_scores, stages_of
 from lwd_core.episode.errors import EpisodeError
 from lwd_core.episode.meta import EpisodeMeta, list_episodes, META, OUTCOMES, read_meta
-from lwd_core.store import FolderStore, open_store, Store
+from lwd_core.store import open_store, Store
 
 DAMAGED = 'damaged'  # stands for the outcome of an episode whose record cannot be read
 
@@ -68,8 +68,8 @@ class Filter:
 
 
 def open_catalogue(store: str) -> Store:
-    """Open a store that must be there."""
-    return open_store(store) if '://' in store else FolderStore(store, create=False)
+    """Open a store that must be there: a folder or a bucket."""
+    return open_store(store, create=False)
 
 
 def select(store: Store, wanted: Filter) -> Iterator[tuple[str, EpisodeMeta | None]]:
@@ -94,7 +94,10 @@ def episode_rows(store: str, wanted: Filter | None = None) -> list[dict[str, Any
 
 
 def find_episode(store: str, episode: str) -> tuple[Path, EpisodeMeta]:
-    """Return the folder and record of the one episode whose id starts with `episode`."""
+    """Return the folder and record of the one episode whose id starts with `episode`.
+
+    Of a bucket the folder is a copy on this machine.
+    """
     opened = open_catalogue(store)
     path = _one(opened, store, episode)
     return opened.local(path), read_meta(opened, path)

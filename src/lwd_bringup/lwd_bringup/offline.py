@@ -11,7 +11,7 @@ from lwd_bringup.paths import config_dir
 from lwd_core.checkpoint import CheckpointRef, read_channel
 from lwd_core.robot import RobotSpec
 from lwd_core.spec import load_yaml
-from lwd_core.store import FolderStore
+from lwd_core.store import is_bucket, open_store
 from lwd_core.task import load_tasks
 from lwd_learner import arrays
 from lwd_learner.budget import progress_bar
@@ -63,17 +63,18 @@ def _npz_config(options: Options, horizon: int, gamma: float) -> LearnerConfig:
     return config
 
 
-def train_store(data: Path, work_dir: Path, options: Options, *, initial: str = '',
+def train_store(data: str, work_dir: Path, options: Options, *, initial: str = '',
                 channel: str = '', observation: str = 'state', robot_file: str = '',
                 tasks_file: str = '') -> tuple[CheckpointRef, CheckpointRef | str]:
     """
-    Run the offline phase on a store; return (new checkpoint, the one it began with).
+    Run the offline phase on a store, a folder or a bucket; return (new checkpoint, the one it
+    began with).
 
     It begins with `initial`, else with the stable checkpoint, else with a clone of the
     demonstrations. The critic is left in `<work_dir>/offline`.
     """
     torch.set_num_threads(options.threads)
-    store = FolderStore(data, create=False)
+    store = open_store(data, create=False)
     if not store.children('episodes'):
         raise ValueError(f'{data} holds no episodes: give a store, as `lwd demo` leaves it in '
                          'results/demo/store, or record with `lwd up sim_fleet`')
@@ -88,7 +89,13 @@ def train_store(data: Path, work_dir: Path, options: Options, *, initial: str = 
     return train_offline(workspace, begin, channel, seconds=options.seconds, **budget), begin
 
 
-def learner_config_of(store: Path) -> Path | None:
+def beside(store: str) -> Path:
+    """Return the folder beside a store where a learner keeps its own; ./data of a bucket."""
+    return Path('data') if is_bucket(store) else (
+        Path(store.removeprefix('file://')).expanduser().resolve().parent)
+
+
+def learner_config_of(store: str) -> Path | None:
     """Return the learner's configuration that a demonstration left beside its store, or None."""
-    path = store.resolve().parent / 'run' / 'learner.yaml'
+    path = beside(store) / 'run' / 'learner.yaml'
     return path if path.is_file() else None

@@ -11,7 +11,7 @@ import torch
 from lwd_bringup.offline import learner_config_of, Options
 from lwd_bringup.paths import config_dir
 from lwd_core.robot import RobotSpec
-from lwd_core.store import FolderStore
+from lwd_core.store import open_store
 from lwd_core.task import load_tasks
 from lwd_learner.config import LearnerConfig
 from lwd_learner.online import FAULT
@@ -35,7 +35,7 @@ class Deployment:
     bootstrap: int = 0
 
 
-def train_online(store: Path, work_dir: Path, options: Options, deployment: Deployment,
+def train_online(store: str, work_dir: Path, options: Options, deployment: Deployment,
                  tell: Tell, stop: Callable[[], bool]) -> Status:
     """
     Learn from what the store has and gets, and publish, until `stop`, the budget or a fault.
@@ -46,7 +46,7 @@ def train_online(store: Path, work_dir: Path, options: Options, deployment: Depl
     torch.set_num_threads(options.threads)
     robot_path = deployment.robot_file or config_dir() / 'robots' / 'sim.yaml'
     workspace = Workspace(
-        FolderStore(store), work_dir, RobotSpec.from_yaml(robot_path),
+        open_store(store), work_dir, RobotSpec.from_yaml(robot_path),
         load_tasks(deployment.tasks_file or config_dir() / 'tasks' / 'sim.yaml'),
         deployment.observation,
         LearnerConfig.from_yaml(options.config or learner_config_of(store)),

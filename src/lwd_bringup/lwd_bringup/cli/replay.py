@@ -44,11 +44,11 @@ def replay(
     from lwd_bringup.cli.up import _print_graph, run_graph
     from lwd_bringup.graph import build_graph, check_files
 
-    path = _find(bag, store)
+    path, place = _find(bag, store)
     run_dir = run_dir or Path('data/runs') / f'replay-{datetime.now().strftime("%Y%m%d-%H%M%S")}'
     values: dict[str, Any] = {'bag': str(path), 'namespace': namespace}
     if shadow:
-        values |= _shadow_values(path, shadow, store, out, run_dir, dry_run)
+        values |= _shadow_values(path, shadow, place, out, run_dir, dry_run)
     else:
         values |= {'rate': rate, 'start': start, 'loop': loop, 'topics': topics, 'force': force}
     graph = build_graph('replay', **values)
@@ -59,26 +59,30 @@ def replay(
     run_graph(graph, run_dir, domain)
 
 
-def _find(bag: str, store: str) -> Path:
-    """Return an existing path as it is, else the folder of the episode whose id starts so."""
-    if Path(bag).exists():
-        return Path(bag).resolve()
+def _find(bag: str, store: str) -> tuple[Path, str]:
+    """Return an existing path as it is, else the folder of the episode whose id starts so; and
+    the store it belongs to.
+    """
+    from lwd_bringup.paths import default_store
+    path = Path(bag).resolve()
+    if path.exists():
+        folder = path.parent if path.is_file() else path
+        inside = len(folder.parents) > 3 and folder.parents[2].name == 'episodes'
+        return path, store or (str(folder.parents[3]) if inside else default_store())
     from lwd_bringup.value.sources import find_bag
-    return find_bag(bag, store)
+    place = store or default_store()
+    return find_bag(bag, place), place
 
 
-def _shadow_values(path: Path, wanted: str, store: str, out: Path | None, run_dir: Path,
+def _shadow_values(path: Path, wanted: str, place: str, out: Path | None, run_dir: Path,
                    dry_run: bool) -> dict[str, Any]:
     import yaml
 
-    from lwd_bringup.paths import default_store
     from lwd_core.episode import EpisodeMeta
-    from lwd_core.store import FolderStore, write_atomic
+    from lwd_core.store import open_store, write_atomic
     folder = path.parent if path.is_file() else path
     meta = EpisodeMeta.read(folder)
-    inside = len(folder.parents) > 3 and folder.parents[2].name == 'episodes'
-    place = store or (str(folder.parents[3]) if inside else default_store())
-    digest = resolve_checkpoint(FolderStore(place, create=False), wanted, meta)
+    digest = resolve_checkpoint(open_store(place, create=False), wanted, meta)
     from lwd_bringup.shadow.feed import read_recording
     robot_file = run_dir / 'robot.yaml'
     if not dry_run:
@@ -100,11 +104,11 @@ def resolve_checkpoint(store: Any, wanted: str, meta: Any) -> str:
     elif wanted.isidentifier() and not set(wanted) <= set('0123456789abcdef'):
         ref = read_channel(store, wanted)
         if ref is None:
-            raise ValueError(f"{store} has no channel '{wanted}'; see `lwd checkpoints list`")
+            raise ValueError(f"{store.url} has no channel '{wanted}'; see `lwd checkpoints list`")
         return str(ref.digest)
     found = [ref for ref in list_checkpoints(store) if ref.digest.startswith(wanted)]
     if len(found) != 1:
         what = 'no checkpoint starts' if not found else f'{len(found)} checkpoints start'
-        raise ValueError(f"{what} with '{wanted[:64]}' in {store}; see `lwd checkpoints list` (the "
-                         'learner keeps the newest ones only)')
+        raise ValueError(f"{what} with '{wanted[:64]}' in {store.url}; see `lwd checkpoints list` "
+                         '(the learner keeps the newest ones only)')
     return str(found[0].digest)

@@ -19,11 +19,13 @@ def offline(
     npz: Annotated[Path | None, typer.Option(
         help='Arrays: observations [N, o], actions [N, d] in [-1, 1], rewards, terminals, '
         'timeouts [N].')] = None,
-    data: Annotated[Path | None, typer.Option(
-        help='Store of recorded episodes (its folder has `episodes/`).')] = None,
+    data: Annotated[str | None, typer.Option(
+        help='Store of recorded episodes: a folder (it has `episodes/`) or s3://bucket/prefix.'
+        )] = None,
     out: Annotated[Path | None, typer.Option(
         help='Where to leave the result. --npz: a new store (default: data/arrays). --data: the '
-        "learner's folder (default: `offline` beside the store); checkpoints go into the store."
+        "learner's folder (default: `offline` beside the store, data/offline for a bucket); "
+        'checkpoints go into the store.'
         )] = None,
     config: Annotated[Path | None, typer.Option(
         help='Learner YAML, as config/learner/default.yaml.')] = None,
@@ -79,7 +81,7 @@ def offline(
     if horizon or gamma or returns:
         raise ValueError('--horizon, --gamma and --returns belong to --npz; with --data they are '
                          'policy.horizon and replay.gamma of --config')
-    work_dir = out or data.resolve().parent / 'offline'
+    work_dir = out or training.beside(data) / 'offline'
     ref, begin = training.train_store(
         data, work_dir, options, initial=initial, channel=channel, observation=observation,
         robot_file=robot_file, tasks_file=tasks_file)
@@ -91,11 +93,12 @@ def offline(
 
 @app.command()
 def online(
-    store: Annotated[Path | None, typer.Option(
-        help='Store that robots record into (default: LWD_STORE or ./data/store).')] = None,
+    store: Annotated[str, typer.Option(
+        help='Store that robots record into, a folder or s3://bucket/prefix (default: LWD_STORE or '
+        './data/store).')] = '',
     out: Annotated[Path | None, typer.Option(
         help="The learner's folder: index, replay, metrics, resume state (default: `learner` "
-        'beside the store).')] = None,
+        'beside the store, data/learner for a bucket).')] = None,
     config: Annotated[Path | None, typer.Option(
         help='Learner YAML, as config/learner/default.yaml.')] = None,
     steps: Annotated[int, typer.Option(min=0, help='Updates of this run. 0: no bound.')] = 0,
@@ -126,7 +129,7 @@ def online(
     if observation not in ('state', 'pixels'):
         raise ValueError(f"--observation: is '{observation}', must be state or pixels")
     from lwd_bringup import online as learning
-    from lwd_bringup.offline import Options
+    from lwd_bringup.offline import beside, Options
     from lwd_bringup.paths import default_store
     from lwd_learner.online import FAULT
 
@@ -134,11 +137,11 @@ def online(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    folder = store or Path(default_store())
+    place = store or default_store()
     options = Options(config, steps, seconds, seed, threads)
     tell = _Ticker(sys.stderr.isatty())
     status = learning.train_online(
-        folder, out or folder.resolve().parent / 'learner', options,
+        place, out or beside(place) / 'learner', options,
         learning.Deployment(observation, robot_file, tasks_file, initial, bootstrap), tell,
         stop.is_set)
     print(f'{status.phase} at step {status.step}, {sum(status.episodes)} episodes, '

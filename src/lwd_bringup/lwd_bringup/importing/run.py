@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 import tempfile
 
-from lwd_bringup.catalogue import open_catalogue
 from lwd_bringup.export import lerobot_format as lr
 from lwd_bringup.export.errors import ExchangeError
 from lwd_bringup.importing.demonstration import Demonstration, OUTCOMES, write_demonstration
@@ -15,7 +14,7 @@ from lwd_bringup.importing.lerobot import LeRobotSource
 from lwd_bringup.importing.mapping import Mapping
 from lwd_bringup.importing.rosbag2 import read_rosbag2
 from lwd_core.robot import RobotSpec
-from lwd_core.store import FolderStore
+from lwd_core.store import open_store
 
 Say = Callable[[str], None]
 
@@ -35,7 +34,7 @@ def import_demonstrations(source: Path, store: str, robot_file: Path, task: str,
         raise ExchangeError(f'{source} does not exist')
     robot = RobotSpec.from_yaml(robot_file)
     mapping = Mapping.from_yaml(mapping_file, robot) if mapping_file else Mapping()
-    opened = open_catalogue(store) if '://' in store else FolderStore(store)
+    opened = open_store(store)
     added = known = 0
     with tempfile.TemporaryDirectory(prefix='lwd-import-') as scratch:
         for demo in _demonstrations(source, robot, mapping, task, instruction, outcome, say):
