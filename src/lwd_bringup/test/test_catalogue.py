@@ -182,11 +182,3 @@ def test_export_and_import_through_the_command(store, say, tmp_path):
     code, out, err = say('episodes', 'import', tmp_path / 'set', '--task', 'place', '--robot-file',
                          ROBOT_FILE, '--store', tmp_path / 'new')
     assert code == 0 and '1 episodes imported, 0 were there already' in out, err
-
-
-def test_rerun_recording_of_one_episode(store, tmp_path):
-    pytest.importorskip('rerun', reason='rerun-sdk is in extras.in: make setup EXTRAS=1')
-    from lwd_bringup.export.rerun import export_rerun
-    folder = record(tmp_path, 'x', ticks=10)
-    export_rerun(folder, tmp_path / 'x.rrd')
-    assert (tmp_path / 'x.rrd').stat().st_size > 1000
