@@ -12,7 +12,7 @@ ARGS ?=
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: ## Make the environment and build the workspace (under 3 s when nothing changed)
+setup: ## Make the environment and build the workspace; EXTRAS=1: optional packages too
 	@PYTHONPATH=tools $(PYTHON) -B -m bootstrap
 
 demo: ## Watch two simulated robots get better (ARGS='--quick' for 3 minutes)

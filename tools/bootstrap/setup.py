@@ -24,6 +24,7 @@ from bootstrap.stamp import digest, Stamps
 
 EXTRA_INDEX = 'LWD_PIP_EXTRA_INDEX_URL'
 SKIP_CHECKS = 'LWD_SKIP_CHECKS'
+EXTRAS = 'EXTRAS'  # 1: also what only some want
 LWD_SCRIPT = '''#!/bin/sh
 # Made by 'make setup': the lwd command inside the workspace's environment.
 root=$(cd "$(dirname "$(readlink -f "$0")")/../.." && pwd)
@@ -102,6 +103,9 @@ class Setup:
                           self._pip_beside_ros))
         steps.append(('dev', 'Development tools (ruff, mypy, pytest)', value('dev.txt'),
                       lambda: self._pip('dev.txt')))
+        if self.environ.get(EXTRAS, '0') not in ('', '0'):
+            steps.append(('extras', 'Extras (OpenVINO, OpenArm, Rerun)',
+                          value('base.txt', 'extras.in'), self._pip_extras))
         return steps
 
     def _python_version(self, fresh: bool) -> str:
@@ -116,7 +120,7 @@ class Setup:
         if not self.layout.python.exists():  # none yet, or one whose Python was removed
             for folder in ('bin', 'lib', 'share', 'include'):
                 shutil.rmtree(self.layout.venv / folder, ignore_errors=True)
-            for step in ('ros-wheels', 'base', 'relocate', 'dev'):
+            for step in ('ros-wheels', 'base', 'relocate', 'dev', 'extras'):
                 self.stamps.forget(step)
         if self.ros != WHEELS:
             command.append('--system-site-packages')
@@ -155,6 +159,13 @@ class Setup:
         if shutil.which('colcon') is None:
             wanted.append('colcon-common-extensions')
         self._pip_install('base', ['-c', str(constraint_file), *wanted])
+
+    def _pip_extras(self) -> None:
+        """Install the extras without moving anything that is there."""
+        pins = self.layout.requirements / 'base.txt' if self.ros == WHEELS else (
+            self.layout.state / 'constraints.txt')
+        self._pip_install('extras', [
+            '-c', str(pins), '-r', str(self.layout.requirements / 'extras.in')])
 
     def _relocate(self) -> None:
         code = ("import numpy, sysconfig; print(numpy.get_include()); "

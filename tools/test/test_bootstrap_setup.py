@@ -24,6 +24,7 @@ def checkout(tmp_path):
     root = tmp_path / 'checkout'
     for name in ('ros.txt', 'build.txt', 'base.txt', 'dev.txt'):
         write(root / 'requirements' / name, f'{name}==1\n')
+    write(root / 'requirements' / 'extras.in', 'openvino\n')
     write(root / 'colcon.meta', '{}')
     write(root / 'src/lwd_msgs/package.xml', '<package/>')
     write(root / 'src/lwd_msgs/CMakeLists.txt', 'project(lwd_msgs)')
@@ -45,7 +46,7 @@ class FakeMachine:
     def __call__(self, console, command, log, env, cwd):
         words = [Path(word).name for word in command]
         what = ('colcon' if 'colcon' in words else 'venv' if 'venv' in words else
-                'pip ' + ' '.join(word for word in words if word.endswith('.txt'))
+                'pip ' + ' '.join(word for word in words if word.endswith(('.txt', '.in')))
                 if 'pip' in words else 'python')
         self.ran.append(what)
         if self.fail_on is not None and self.fail_on in what:
@@ -82,6 +83,21 @@ def test_a_fresh_checkout_runs_every_step_and_the_second_run_none(checkout, mach
     machine.ran.clear()
     assert run(checkout) is False
     assert machine.ran == []
+
+
+def test_extras_are_installed_once_when_asked_for_and_move_nothing_that_is_pinned(
+        checkout, machine):
+    run(checkout)
+    machine.ran.clear()
+    asked = {'PATH': '/usr/bin', 'EXTRAS': '1'}
+    assert run(checkout, asked) is True
+    assert machine.ran == ['pip base.txt extras.in']  # base.txt as constraints
+    machine.ran.clear()
+    assert run(checkout, asked) is False
+    write(checkout / 'requirements' / 'extras.in', 'openvino\nrerun-sdk\n')
+    assert run(checkout) is False  # who does not ask keeps what there is
+    assert run(checkout, asked) is True
+    assert machine.ran == ['pip base.txt extras.in']
 
 
 @pytest.mark.parametrize('step', range(len(FULL)))

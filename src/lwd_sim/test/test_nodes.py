@@ -192,7 +192,7 @@ def stack(spin, robot_file=ROBOT_FILE, tasks_file=TASKS_FILE, **operator):
 
 
 @pytest.mark.skipif(find_spec('openarm_mujoco') is None, reason='openarm-mujoco is optional: '
-                    'pip install --no-deps openarm-mujoco')
+                    'make setup EXTRAS=1')
 def test_a_second_embodiment_runs_an_episode_under_the_same_nodes(monkeypatch):
     with ros(monkeypatch, 91) as spin:
         witness, person = stack(

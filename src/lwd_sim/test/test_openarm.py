@@ -18,7 +18,7 @@ CONFIG = Path(__file__).parents[3] / 'config'
 ROBOT_FILE = CONFIG / 'robots' / 'openarm.yaml'
 needs_openarm = pytest.mark.skipif(
     find_spec('openarm_mujoco') is None,
-    reason='openarm-mujoco is optional: pip install --no-deps openarm-mujoco')
+    reason='openarm-mujoco is optional: make setup EXTRAS=1')
 
 
 @pytest.fixture(scope='module')

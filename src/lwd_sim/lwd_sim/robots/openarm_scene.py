@@ -30,7 +30,7 @@ def model_path(robot: RobotSpec) -> Path:
         package = import_module('openarm_mujoco.v2')  # optional: by name
     except ImportError as error:
         raise SpecError(f'robot {robot.name!r}: mjcf: openarm_mujoco is not installed: '
-                        'pip install --no-deps openarm-mujoco') from error
+                        'make setup EXTRAS=1') from error
     relative = str(robot.mjcf).removeprefix('package://openarm_mujoco/v2/')
     path = Path(package.asset_path(relative))
     if not path.is_file():
