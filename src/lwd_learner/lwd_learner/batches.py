@@ -39,7 +39,7 @@ class Batches:
             return imitation, imitation
         drawn = self._sampler.draw(self._buffer, self._config.learning.batch, online)
         batch = self._buffer.gather(
-            drawn, n_steps(self._buffer, drawn, self._config.replay, online))
+            drawn, n_steps(self._buffer, drawn, self._config.replay, online), agent.critic.steps)
         if agent.algorithm == 'recap':
             batch |= look_ahead(self._buffer, drawn, agent.recap.look_ahead)
         return batch, imitation

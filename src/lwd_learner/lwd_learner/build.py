@@ -68,7 +68,8 @@ def fill_buffer(
 ) -> ReplayBuffer:
     """Return an in-memory buffer with these episodes; `selection` as in `imitation_ticks`."""
     buffer = ReplayBuffer(
-        config.horizon, config.replay.gamma, imitation=imitation_rule(selection))
+        config.horizon, config.replay.gamma, imitation=imitation_rule(selection),
+        takeover=config.replay.takeover)
     for one in episodes:
         buffer.add(one)
     return buffer

@@ -16,6 +16,7 @@ from lwd_core.instruction import DIM as INSTRUCTION_DIM
 from lwd_core.params import build, param, ParamError
 from lwd_core.spec import load_yaml
 from lwd_learner.sampler import SamplerConfig
+from lwd_learner.takeovers import TAKEOVERS
 
 PASSED_ON = ('policy', 'agent')
 
@@ -35,6 +36,10 @@ class ReplayConfig:
         True, 'a labelled failure ends with value 0; else it bootstraps from its last observation')
     time_limit_terminal: bool = param(
         True, 'running out of time counts as failure with value 0; else as a truncated episode')
+    takeover: str = param(
+        'ordinary', 'what a takeover says about what the policy did before it: ordinary (nothing, '
+        'the paper), cut (its chunk ends there and bootstraps), failure (it ends with value 0)',
+        choices=TAKEOVERS)
     min_ticks: int = param(5, 'an episode with fewer is rejected: it ended before it began',
                            lower=2, upper=100_000)
     on_disk: bool = param(False, 'keep the arrays in memory-mapped files of the work folder')

@@ -63,7 +63,7 @@ class OnlineLearner:
         self.buffer = ReplayBuffer(
             config.horizon, config.replay.gamma,
             work_dir / 'replay' if config.replay.on_disk else None,
-            imitation_rule(agent.config.imitation))
+            imitation_rule(agent.config.imitation), config.replay.takeover)
         self.sampler = AdaptiveSampler(config.sampler, seed)
         self.batches = Batches(self.buffer, self.sampler, config, agent.config, seed)
         self._limits = Limits(config.learning.max_value_loss, config.learning.max_q)

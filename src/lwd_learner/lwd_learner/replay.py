@@ -16,6 +16,7 @@ from lwd_learner.algorithms.dagger import imitation_ticks
 from lwd_learner.columns import Column
 from lwd_learner.episodes import EpisodeArrays, ORIGINS, SOURCE_HOLD
 from lwd_learner.replay_layout import make_columns, require_fit
+from lwd_learner.takeovers import ends_by_takeover
 from lwd_learner.transitions import annotate, Bools, Ints, returns, startable, Ticks
 
 Batch = dict[str, Any]  # tensors by name, and 'next': the same observation names at t + k
@@ -45,11 +46,16 @@ class ReplayBuffer:
         gamma: float = 0.9999,
         directory: Path | None = None,
         imitation: ImitationRule | None = None,
+        takeover: str = 'ordinary',
     ) -> None:
-        """Start empty; `imitation` says which executed actions behaviour cloning may copy."""
+        """Start empty; `imitation` says which executed actions behaviour cloning may copy.
+
+        `takeover`: what a takeover says about what came before (`lwd_learner.takeovers`).
+        """
         self.horizon = horizon
         self.gamma = gamma
         self._imitation = imitation or imitation_rule('successes_and_corrections')
+        self._takeover = takeover
         self._directory = directory
         self._columns: dict[str, Column] = {}
         self._inputs: tuple[str, ...] = ()
@@ -97,7 +103,9 @@ class ReplayBuffer:
         require_fit(episode, self._inputs, self._columns, self._robot)
         self._robot = self._robot or episode.robot_digest
         base = len(self)
-        ticks = annotate(episode.gaps, terminal=episode.terminal, success=episode.success)
+        gaps, failed = ends_by_takeover(episode.source, self._takeover)
+        ticks = annotate(episode.gaps | gaps, terminal=episode.terminal, success=episode.success,
+                         failed=failed)
         length, number = len(episode), len(self._ids)
         task, origin = self._task(episode.task), ORIGINS.index(episode.origin)
         imitate = self._imitation(episode.source, episode.success)
@@ -204,15 +212,18 @@ class ReplayBuffer:
         batch['instruction'] = torch.from_numpy(self._columns['instruction'].rows[numbers])
         return batch
 
-    def gather(self, ticks: Ints, n_step: int | Ints = 1) -> Batch:
-        """Gather transitions that start at `ticks` [B]; `n_step` in chunks, one or [B]."""
+    def gather(self, ticks: Ints, n_step: int | Ints = 1, span: int = 0) -> Batch:
+        """Gather transitions that start at `ticks` [B]; `n_step` in chunks, one or [B].
+
+        `span`: control steps of a chunk that are executed before the next; 0: all.
+        """
         columns = self._columns
         placed = Ticks(
             columns['remaining'].rows[ticks].astype(np.int64),
             columns['terminal'].rows[ticks],
             columns['earned'].rows[ticks],
         )
-        earned = returns(placed, horizon=self.horizon, n_step=n_step, gamma=self.gamma)
+        earned = returns(placed, horizon=self.horizon, n_step=n_step, gamma=self.gamma, span=span)
         window = ticks[:, None] + np.arange(self.horizon)[None, :]
         window = np.where(earned.mask, window, ticks[:, None])
         action = columns['action'].rows[window] * earned.mask[:, :, None]

@@ -1,39 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a takeover says about what came before it: nothing (the paper), or that it failed.
+"""What a takeover says about what came before it: `replay.takeover`.
 
-An operator who rescues nearly every episode makes nearly every return 1: Q then says how well
-policy and person do together, and hardly that the policy had gone wrong. `replay.takeover: failure`
-ends what the policy did at a takeover with value 0; the correction and what follows stay ordinary.
+`ordinary` (the paper): nothing. The executed actions, whoever chose them, are one trajectory with
+the episode's reward at its end. An operator who rescues every episode then makes every return 1,
+so that Q tells how well policy and person do together.
+`cut`: a chunk or return that the policy began ends where a person took over, and bootstraps there:
+the value of what the person did is credited to the state he found, never to the policy's chunk.
+`failure`: it ends there with value 0: the policy alone would have failed. The correction and all
+that follows stay ordinary.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
+from numpy.typing import NDArray
 
-from lwd_learner.episodes import EpisodeArrays, SOURCE_HUMAN, SOURCE_POLICY
+from lwd_learner.episodes import SOURCE_HOLD, SOURCE_HUMAN, SOURCE_POLICY
+from lwd_learner.transitions import Bools
 
-TAKEOVERS = ('ordinary', 'failure')
+TAKEOVERS = ('ordinary', 'cut', 'failure')
 
 
-def cut_at_takeovers(episode: EpisodeArrays) -> list[EpisodeArrays]:
-    """Return the episode in parts, each but the last ended as a failure by a person taking over.
+def overruled(source: NDArray[np.uint8]) -> Bools:
+    """Mark the policy's last tick before each takeover in `source` [T]; it may be held between."""
+    marked = np.zeros(len(source), bool)
+    moved = np.flatnonzero(source != SOURCE_HOLD)
+    who = source[moved]
+    taken = (who[:-1] == SOURCE_POLICY) & (who[1:] == SOURCE_HUMAN)
+    marked[moved[:-1][taken]] = True
+    return marked
 
-    A part begins with the correction of the one before. Parts are named `<id>#<number>`.
-    """
-    human = episode.source == SOURCE_HUMAN
-    took = np.flatnonzero(human[1:] & (episode.source[:-1] == SOURCE_POLICY)) + 1
-    if not len(took):
-        return [episode]
-    bounds = [0, *took.tolist(), len(episode)]
-    parts = []
-    for number, (begin, end) in enumerate(zip(bounds, bounds[1:])):
-        last = end == len(episode)
-        rows = slice(begin, end)
-        parts.append(replace(
-            episode, episode_id=f'{episode.episode_id}#{number}',
-            inputs={name: array[rows] for name, array in episode.inputs.items()},
-            actions=episode.actions[rows], source=episode.source[rows], gaps=episode.gaps[rows],
-            success=episode.success and last, terminal=episode.terminal if last else True))
-    return parts
+
+def ends_by_takeover(source: NDArray[np.uint8], takeover: str) -> tuple[Bools, Bools]:
+    """Return (gaps, failed) [T] that takeovers add to an episode's, as `annotate` takes them."""
+    none = np.zeros(len(source), bool)
+    if takeover == 'cut':
+        return overruled(source), none
+    return none, overruled(source) if takeover == 'failure' else none

@@ -9,7 +9,8 @@ whether it succeeded. Rules (gamma per control step, H ticks a chunk, n chunks):
 - the episode ends inside the window: reward gamma^remaining on success, discount 0;
 - otherwise k = min(nH, remaining): reward 0, discount gamma^k, bootstrap at t + k;
 - a gap or a truncated end is such an end of the contiguous run: the action at its last tick led
-  nowhere we saw, so that tick starts no transition and is not part of any critic chunk.
+  nowhere we saw, so that tick starts no transition and is not part of any critic chunk;
+- a tick that `failed` ends its run for good, without reward (`lwd_learner.takeovers`).
 """
 
 from __future__ import annotations
@@ -43,16 +44,21 @@ class Returns:
     mask: Bools  # executed actions of the chunk that led to something seen
 
 
-def annotate(gaps: Bools, *, terminal: bool, success: bool) -> Ticks:
-    """Locate every tick of one episode in its gap-free run; `gaps` [T] as in EpisodeArrays."""
+def annotate(gaps: Bools, *, terminal: bool, success: bool, failed: Bools | None = None) -> Ticks:
+    """Locate every tick of one episode in its gap-free run; `gaps` [T] as in EpisodeArrays.
+
+    `failed` [T] marks ticks at which a run ended as a failure, though the episode went on.
+    """
     length = len(gaps)
-    ends = np.flatnonzero(gaps)
+    failed = np.zeros(length, bool) if failed is None else failed
+    ends = np.flatnonzero(gaps | failed)
     if len(ends) == 0 or ends[-1] != length - 1:
         ends = np.append(ends, length - 1)
     ticks = np.arange(length)
     last = ends[np.searchsorted(ends, ticks)]
     ended = (last == length - 1) & terminal
-    return Ticks(last - ticks, ended, ended & success)
+    lost = failed[last]
+    return Ticks(last - ticks, ended | lost, ended & ~lost & success)
 
 
 def startable(ticks: Ticks) -> Bools:
@@ -60,9 +66,14 @@ def startable(ticks: Ticks) -> Bools:
     return ticks.terminal | (ticks.remaining > 0)
 
 
-def returns(ticks: Ticks, *, horizon: int, n_step: int | Ints, gamma: float) -> Returns:
-    """Compute n-step chunk returns for the given ticks; `n_step` is one number or [B]."""
-    window = horizon * np.asarray(n_step, dtype=np.int64)
+def returns(ticks: Ticks, *, horizon: int, n_step: int | Ints, gamma: float, span: int = 0
+            ) -> Returns:
+    """Compute n-step chunk returns for the given ticks; `n_step` is one number or [B].
+
+    A chunk has `horizon` rows, of which `span` are executed before the next one is planned: a
+    window is n spans long. 0: all of them, as in the paper.
+    """
+    window = (span or horizon) * np.asarray(n_step, dtype=np.int64)
     ends = ticks.terminal & (ticks.remaining < window)
     steps = np.where(ends, 0, np.minimum(window, ticks.remaining))
     # float64 powers: gamma^300 in float32 loses the fifth digit the exact cases ask for

@@ -90,6 +90,37 @@ def test_critic_learns_rewards_and_value_reports_its_law(value):
         assert torch.allclose(report['probs'].sum(1), torch.ones(B), atol=1e-4)
 
 
+def test_q_sees_only_the_rows_that_are_executed():
+    agent = Agent({'critic': {'hidden': 16, 'chunk': 'flat', 'steps': 2}}, policy())
+    data = batch()
+    changed = data['action'].clone()
+    changed[:, 2:] += 5.0
+    assert torch.equal(agent.q_value(data, data['action']), agent.q_value(data, changed))
+    changed[:, 1] += 5.0
+    assert not torch.equal(agent.q_value(data, data['action']), agent.q_value(data, changed))
+    x = torch.randn(B, H, D, requires_grad=True)
+    gradient, = torch.autograd.grad(agent.td.gradient_target(data)(x).sum(), x)
+    assert gradient[:, :2].abs().min() > 0 and gradient[:, 2:].abs().max() == 0
+    assert np.isfinite(agent.update(data)['qam_loss'])
+
+
+def test_relative_actions_enter_q_as_the_distance_from_the_joints():
+    agent = Agent({'critic': {'hidden': 16, 'action': 'relative', 'action_gain': 4.0}}, policy())
+    data = batch()
+    action = data['joints'][:, None] + torch.full((B, H, D), 0.3)  # robot units, std 3
+    seen = agent.critic.seen(data, agent.reference.normalize_action(action))
+    assert torch.allclose(seen, torch.full((B, H, D), 0.4), atol=1e-5)
+    assert np.isfinite(agent.update(data)['q_loss'])
+
+
+@pytest.mark.parametrize(('critic', 'reason'), [
+    ({'steps': 5}, 'steps = 5, but a chunk has 4'), ({'steps': -1}, 'steps = -1 must be >= 0'),
+    ({'action': 'polar'}, "'polar' is not one of"), ({'action_gain': 0.0}, 'action_gain = 0.0')])
+def test_a_critic_that_does_not_fit_is_refused_by_name(critic, reason):
+    with pytest.raises(ValueError, match=reason):
+        Agent({'critic': critic}, policy())
+
+
 def test_masked_steps_reach_neither_critic_nor_clone():
     for chunk in ('attention', 'flat'):
         agent = Agent({**SMALL, 'critic': {'hidden': 16, 'chunk': chunk}}, policy())

@@ -160,3 +160,10 @@ def test_impossible_constants_are_refused(change):
 def test_constant_tau_is_alpha_zero():
     assert float(divl.adaptive_tau(TWO, 0.6, DivlConfig(alpha=0.0))) == pytest.approx(0.6)
     assert math.isclose(read(TWO, 0.6), 0.2, abs_tol=1e-6)
+
+
+def test_bounded_the_bootstrap_stays_where_returns_lie():
+    logits = torch.full((1, 201), -30.0)
+    logits[0, -1] = 30.0  # all mass on the last atom, 1.1
+    assert float(divl.state_value(logits, 0.6, DivlConfig())[0]) == pytest.approx(1.1)
+    assert float(divl.state_value(logits, 0.6, DivlConfig(bound=True))[0]) == 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 import math
+from typing import Any
 
 import torch
 from torch import nn, Tensor
@@ -13,6 +14,7 @@ from lwd_core.flow import Batch, FlowNetwork
 
 CHUNKS = ('attention', 'flat')
 AGGREGATES = ('min', 'mean')
+ACTIONS = ('absolute', 'relative')
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,9 @@ class CriticConfig:
     layers: int = 2
     ensemble: int = 2
     chunk: str = 'attention'  # masked attention pooling; 'flat': masked steps set to zero
+    steps: int = 0  # rows of a chunk that Q is about: those executed before the next; 0: all
+    action: str = 'absolute'  # 'relative': joint targets enter as their distance from the joints
+    action_gain: float = 1.0  # ... times this: chunks of one state differ by little
     token: int = 64  # attention pooling: width of a step's token
     queries: int = 4  # attention pooling: learned queries
     aggregate: str = 'min'  # label of V: min or mean over the EMA ensemble
@@ -39,6 +44,11 @@ class CriticConfig:
     def __post_init__(self) -> None:
         if self.chunk not in CHUNKS:
             raise ValueError(f'critic chunk {self.chunk!r} is not one of {CHUNKS}')
+        if self.action not in ACTIONS:
+            raise ValueError(f'critic action {self.action!r} is not one of {ACTIONS}')
+        if self.steps < 0 or self.action_gain <= 0:
+            raise ValueError(f'critic: steps = {self.steps} must be >= 0 and action_gain = '
+                             f'{self.action_gain} > 0')
         if self.aggregate not in AGGREGATES or self.gradient not in AGGREGATES:
             raise ValueError(f'critic aggregate and gradient must be of {AGGREGATES}')
         if self.ensemble < 1 or not 0 < self.ema <= 1:
@@ -115,8 +125,10 @@ class Critic(ObservationNet):
         """Take input sizes and normalisation from `policy`; `atoms` = 1 makes V a scalar."""
         super().__init__(policy, config.hidden, config.input_noise)
         self.config = config
-        width, horizon, dim = config.hidden, int(self.shape['horizon']), int(
-            self.shape['action_dim'])
+        width, dim = config.hidden, int(self.shape['action_dim'])
+        self.steps = horizon = _steps(config, self.shape)
+        for name in ('action_mean', 'action_std'):
+            self.register_buffer(name, getattr(policy, name).clone(), False)
         self.pool = (ChunkPool(horizon, dim, config.token, config.queries)
                      if config.chunk == 'attention' else None)
         chunk = self.pool.size if self.pool else horizon * dim
@@ -124,19 +136,39 @@ class Critic(ObservationNet):
         self.q = nn.ModuleList(mlp(width + chunk, width, config.layers, 1, config.dropout)
                                for _ in range(config.ensemble))
 
+    def seen(self, batch: Batch, chunk: Tensor) -> Tensor:
+        """Return what of normalised chunks [B, H, d] Q looks at, [B, steps, d]; differentiable."""
+        chunk = chunk[:, :self.steps]
+        if self.config.action == 'relative':
+            here = (batch['joints'] - self.action_mean) / self.action_std
+            chunk = chunk - here[:, None]
+        return chunk * self.config.action_gain
+
     def logits(self, z: Tensor) -> Tensor:
         """Return V's logits [B, K] (or a scalar [B, 1])."""
         logits: Tensor = self.value(z)
         return logits
 
     def values(self, z: Tensor, chunk: Tensor, mask: Tensor) -> Tensor:
-        """Return Q of every head [C, B] for normalised chunks [B, H, d] and masks [B, H]."""
+        """Return Q of every head [C, B] for chunks as `seen` [B, steps, d] and masks [B, H]."""
+        mask = mask[:, :self.steps]
         if self.pool is not None:
             pooled = self.pool(chunk, mask)
         else:
             pooled = (chunk * mask[..., None]).flatten(1)
         joined = torch.cat((z, pooled), -1)
         return torch.stack([head(joined)[:, 0] for head in self.q])
+
+
+def _steps(config: CriticConfig, shape: dict[str, Any]) -> int:
+    """Return how many rows of a chunk Q sees; ValueError for what does not fit the policy."""
+    horizon, joints, dim = (int(shape[name]) for name in ('horizon', 'joint_dim', 'action_dim'))
+    if config.steps > horizon:
+        raise ValueError(f'critic: steps = {config.steps}, but a chunk has {horizon}')
+    if config.action == 'relative' and joints != dim:
+        raise ValueError(f"critic: action 'relative' needs actions that are joint targets: "
+                         f'{dim} actions, {joints} joints')
+    return config.steps or horizon
 
 
 def _size(name: str) -> str:

@@ -32,6 +32,7 @@ class DivlConfig:
     tau_min: float = 0.05  # [C]
     tau_max: float = 0.95  # [C]
     interpolate: bool = False  # mid-CDF interpolation instead of the first atom with CDF >= tau
+    bound: bool = False  # what is bootstrapped from stays in [0, 1], where every return lies
 
     def __post_init__(self) -> None:
         if self.atoms < 2 or not self.low < self.high:
@@ -105,7 +106,8 @@ def state_value(logits: Tensor, tau_base: float, config: DivlConfig) -> tuple[Te
     """Return V's quantile [B] at the adaptive level and that level [B], both detached."""
     probabilities = logits.float().softmax(-1)
     tau = adaptive_tau(probabilities, tau_base, config)
-    return quantile(probabilities, tau, config), tau
+    value = quantile(probabilities, tau, config)
+    return value.clamp(0, 1) if config.bound else value, tau
 
 
 def td_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:

@@ -47,8 +47,8 @@ class TdCritic:
         'sample_loss' [B] among them is Q's squared error, the replay sampler's loss.
         """
         mask = batch['mask']
-        chunk = chunk * mask[..., None]
         label = self.label(batch, chunk, mask)
+        chunk = self.critic.seen(batch, chunk)
         # V first. Its gradient and Q's are taken apart so that y comes from the new V.
         logits = self.critic.logits(self.critic.encode(batch))
         value_loss = self._value_loss(logits, label)
@@ -69,8 +69,8 @@ class TdCritic:
     @torch.no_grad()
     def label(self, batch: Batch, chunk: Tensor, mask: Tensor) -> Tensor:
         """Return the EMA critic's Q [B], what V learns the law of."""
-        return aggregate(self.target.values(self.target.encode(batch), chunk, mask),
-                         self.config.aggregate)
+        target, chunk = self.target, self.target.seen(batch, chunk)
+        return aggregate(target.values(target.encode(batch), chunk, mask), self.config.aggregate)
 
     @torch.no_grad()
     def next_value(self, inputs: Batch) -> tuple[Tensor, Tensor]:
@@ -95,7 +95,8 @@ class TdCritic:
 
         def q(chunk: Tensor) -> Tensor:
             mask = chunk.new_ones(chunk.shape[:2])
-            return aggregate(network.values(z, chunk, mask), self.config.gradient)
+            return aggregate(network.values(z, network.seen(inputs, chunk), mask),
+                             self.config.gradient)
 
         return q
 

@@ -93,6 +93,9 @@ def train(
     if settings.algorithm not in ALGORITHMS:
         raise DatasetError(f"agent: algorithm '{settings.algorithm}' asks for outcomes of "
                            f'episodes, which arrays do not have: take one of {ALGORITHMS}')
+    if settings.critic.steps or settings.critic.action != 'absolute':
+        raise DatasetError("agent.critic: steps and action 'relative' are a robot's, whose chunks "
+                           'are replanned and whose actions are joint targets: leave them out')
     gamma = config.replay.gamma
     mapping = mapping or ValueMapping.from_data(data, gamma)
     check_range(data, mapping, gamma, settings.divl)
