@@ -22,7 +22,6 @@ from std_srvs.srv import Trigger
 from lwd_core import topics
 from lwd_core.chunks.config import make_scheduler
 from lwd_core.clock import Tick
-from lwd_core.observation import ObservationAssembler, ObservationSpec
 from lwd_core.priority import freeze_garbage
 from lwd_core.robot import RobotSpec
 from lwd_core.ros_params import declare
@@ -30,7 +29,6 @@ from lwd_core.ros_tick import make_tick_source, to_ns, uses_sim_time
 from lwd_core.task import load_tasks
 from lwd_msgs.msg import ControlMode, EpisodeState, ExecutedAction
 from lwd_msgs.srv import LoadCheckpoint, RequestMode
-from lwd_policy_node.cadence import Cadence
 from lwd_policy_node.checkpoints import Installed
 from lwd_policy_node.follower_node import CheckpointFollower
 from lwd_policy_node.inference import make_inference
@@ -39,7 +37,9 @@ from lwd_policy_node.loading import LoadRequest
 from lwd_policy_node.loop import ControlLoop
 from lwd_policy_node.outputs_node import PolicyOutputs
 from lwd_policy_node.params import PolicyParams
-from lwd_policy_node.sensors_node import require_sync, Sensors
+from lwd_policy_node.reports_node import Reports
+from lwd_policy_node.senses_node import Senses
+from lwd_policy_node.sensors_node import require_sync
 from lwd_policy_node.spin_node import run
 from lwd_policy_node.supervisor import Supervisor
 from lwd_policy_node.wire import Frame
@@ -55,10 +55,7 @@ class PolicyNode(ManagedNode):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('policy', **kwargs)
         self.params = declare(self, PolicyParams)
-        self.total = Cadence()  # of all episodes
         self._lock = threading.RLock()
-        self._sensors: Sensors | None = None
-        self._observes: ObservationSpec | None = None
         self._phase = EpisodeState.IDLE
         self._mode: tuple[int, int] | None = None
         self._starving = ''
@@ -82,6 +79,8 @@ class PolicyNode(ManagedNode):
         self.follower = CheckpointFollower(
             self, self.supervisor, self._act_with, lambda: self._phase in IN_EPISODE,
             swap_in_episode=params.swap == 'chunk')
+        self.reports = Reports(self.outputs, self.loop, self.supervisor, self._lock)
+        self.senses = Senses(self, self.robot, params, self.loop, self.outputs, self._lock)
         self.closers.append(self.inference.close)
         self._connect()
         self.supervisor.start()
@@ -93,7 +92,7 @@ class PolicyNode(ManagedNode):
         """Open the gate."""
         with self._lock:
             self.loop.situation.gate_open = True
-        self._publish_status()
+        self.reports.status()
         return super().on_activate(state)
 
     @logged
@@ -107,7 +106,7 @@ class PolicyNode(ManagedNode):
                 reason='policy node deactivated'))
         with self._lock:
             self.loop.situation.gate_open = False
-        self._publish_status()
+        self.reports.status()
         return super().on_deactivate(state)
 
     @logged
@@ -130,10 +129,8 @@ class PolicyNode(ManagedNode):
                 # A chunk that arrives from now on finds nothing that waits for it.
                 self.loop.situation.gate_open = False
                 self.loop.worker_lost('closed')
-                self._report_whole_run()
-        if self._sensors is not None:
-            self._sensors.close()
-            self._sensors = self._observes = None
+                self.reports.whole_run()
+            self.senses.close()
         super().close()
 
     # -- construction
@@ -163,7 +160,7 @@ class PolicyNode(ManagedNode):
         self.serve(Trigger, 'policy/rollback', self.follower.on_rollback_request)
         self._request_mode = self.client_of(RequestMode, 'arbiter/request_mode')
         self.every(HOUSEKEEPING_S, self._housekeeping)
-        self.every(STATUS_PERIOD_S, self._report)
+        self.every(STATUS_PERIOD_S, self.reports.periodic)
 
     def start_ticking(self) -> None:
         """Start the tick source; after the first checkpoint said what is observed."""
@@ -190,7 +187,7 @@ class PolicyNode(ManagedNode):
             self.loop.set_mode(message.mode == ControlMode.POLICY,
                                message.mode == ControlMode.HUMAN, message.epoch,
                                to_ns(message.header.stamp))
-        self._publish_status()
+        self.reports.status()
 
     def _on_episode(self, message: EpisodeState) -> None:
         before, self._phase = self._phase, message.phase
@@ -201,13 +198,13 @@ class PolicyNode(ManagedNode):
             if message.phase == EpisodeState.READY != before:
                 self.loop.scene_was_reset()
         if before == EpisodeState.RUNNING != message.phase:
-            self._report_episode(message.episode_id)
+            self.reports.episode(message.episode_id)
         if self.tasks and message.task and message.task not in self.tasks:
             self.get_logger().warning(
                 f'unknown task {message.task!r}, tasks are {", ".join(sorted(self.tasks))}',
                 once=True)
         if self.follower.swap_if_idle():
-            self._publish_status()
+            self.reports.status()
 
     def _on_executed(self, message: ExecutedAction) -> None:
         if message.clamped and message.source == ExecutedAction.SOURCE_POLICY:
@@ -238,39 +235,15 @@ class PolicyNode(ManagedNode):
                 self.loop.worker_lost(frame.fields['reason'])
         self.follower.on_reply(frame)
         self._set_digest()
-        self._publish_status()
+        self.reports.status()
 
     def _act_with(self, active: Installed) -> None:
         """Observe what the checkpoint that acts from now on wants to see."""
-        spec = ObservationSpec.for_robot(
-            self.robot, active.mode, active.cameras or None, active.image_size)
-        if spec != self._observes:
-            self._observe(spec)
-        self._set_digest()
-
-    def _observe(self, spec: ObservationSpec) -> None:
-        """Subscribe to what this specification needs, and start ticking with the first one."""
-        first = self._observes is None
-        if self._sensors is not None:
-            self._sensors.close()
-        assembler = ObservationAssembler(spec)
-        with self._lock:
-            self.loop.set_assembler(assembler)
-            self.loop.awaited = self._awaited(spec)
-            self.outputs.image_size = spec.image_size
-        self._sensors = Sensors(self, assembler, self.loop.on_sample, self._lock,
-                                self.params.sync, self.params.sync_slop)
-        self._observes = spec
-        if first:
+        if self.senses.show(active):
             # After the sensors: rclpy calls what is ready in the order of creation, and a tick's
             # samples are to be seen before the tick.
             self.start_ticking()
-
-    def _awaited(self, spec: ObservationSpec) -> tuple[str, ...]:
-        """Return the sources that sample at every tick."""
-        slow = {f'camera/{camera.name}' for camera in self.robot.cameras
-                if camera.rate < self.robot.control_rate}
-        return tuple(source for source in spec.sources if source not in slow)
+        self._set_digest()
 
     def _set_digest(self) -> None:
         active = self.supervisor.checkpoints.active
@@ -290,31 +263,10 @@ class PolicyNode(ManagedNode):
         if was_up and not self.supervisor.up:
             self.get_logger().error(self.supervisor.reason)
             self._set_digest()
-            self._publish_status()
+            self.reports.status()
         elif bool(starving) != bool(self._starving):
-            self._publish_status()  # why the robot holds, and that it goes on
+            self.reports.status()  # why the robot holds, and that it goes on
         self._starving = starving
-
-    def _publish_status(self) -> Any:
-        with self._lock:
-            return self.outputs.status(self.loop, self.supervisor)
-
-    def _report(self) -> None:
-        status = self._publish_status()
-        self.outputs.diagnostics(status, self.loop, self.supervisor)
-
-    def _report_episode(self, episode_id: str) -> None:
-        with self._lock:
-            self.loop.end_episode()
-            done, self.loop.cadence = self.loop.cadence, self.loop.cadence.successor()
-        if done.ticks:
-            self.total.absorb(done)
-            self.outputs.cadence(episode_id, done)
-
-    def _report_whole_run(self) -> None:
-        self.total.absorb(self.loop.cadence)
-        if self.total.ticks:
-            self.outputs.cadence('', self.total)
 
 
 def main(args: list[str] | None = None) -> None:
