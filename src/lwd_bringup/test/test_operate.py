@@ -173,6 +173,14 @@ def shown(app, name):
     return str(app.query_one(name).render())
 
 
+def test_words_that_come_after_the_button_are_told_too():
+    watched = Watched()
+    watched.take('intervention', Intervention(id=3, operator_name='ann', reason='takeover'))
+    watched.take('intervention', Intervention(id=3, event=Intervention.ENDED, reason='takeover'))
+    watched.take('intervention', Intervention(id=3, event=Intervention.ENDED, reason='slips'))
+    assert list(watched.view.happened) == ['takeover by ann: takeover', 'said why: slips']
+
+
 def test_the_app_shows_the_view_rings_and_passes_keys_on():
     async def drive():
         watched, robot = Watched(), FakeRobot()

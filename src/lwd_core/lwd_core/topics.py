@@ -57,7 +57,7 @@ POLICY_STATUS = _latched('policy/status', 'lwd_msgs/msg/PolicyStatus')
 POLICY_CADENCE = _event('policy/cadence', 'lwd_msgs/msg/CadenceReport')
 TELEOP_COMMAND = _event('teleop/command', _TRAJECTORY, 1)
 JOY = _event('joy', 'sensor_msgs/msg/Joy')
-TELEOP_REASON = _event('teleop/reason', 'std_msgs/msg/String', 1)  # of the next takeover, in words
+TELEOP_REASON = _event('teleop/reason', 'std_msgs/msg/String')  # why a takeover, in words
 TELEOP_STATUS = _event('teleop/status', 'lwd_msgs/msg/TeleopStatus')
 
 COMMAND = _event('command', _TRAJECTORY, 1)  # joint_trajectory_controller

@@ -26,7 +26,7 @@ from lwd_intervention.arbiter import messages
 from lwd_intervention.arbiter.core import Arbiter
 from lwd_intervention.arbiter.deadline import Deadline
 from lwd_intervention.arbiter.diagnostics import arbiter_status
-from lwd_intervention.arbiter.records import ArbiterConfig, Executed, ModeChange, Output
+from lwd_intervention.arbiter.records import ArbiterConfig, Executed, ModeChange, Output, Unclaimed
 from lwd_intervention.modes import Mode, STANDING
 from lwd_msgs.msg import PolicyStatus, TeleopStatus
 from lwd_msgs.srv import RequestMode
@@ -132,6 +132,7 @@ class ArbiterNode(Node):
         subscription(self, topics.POLICY_STATUS, self._on_policy_status)
         subscription(self, topics.EPISODE, self._on_episode)
         subscription(self, topics.TELEOP_STATUS, self._on_teleop_status)
+        subscription(self, topics.TELEOP_REASON, self._on_reason)
 
     def _publish_start(self) -> None:
         """Latch HOLD, so that late joiners know the mode before the first transition."""
@@ -180,6 +181,9 @@ class ArbiterNode(Node):
     def _on_teleop_status(self, message: TeleopStatus) -> None:
         self._do(lambda: self.core.on_teleop_status(message.source, messages.teleop(message)))
 
+    def _on_reason(self, message: Any) -> None:
+        self._do(lambda: self.core.on_words(message.data))
+
     def _on_episode(self, message: Any) -> None:
         self._do(lambda: self.core.on_episode(messages.episode(message)))
 
@@ -220,6 +224,8 @@ class ArbiterNode(Node):
                 self.get_logger().info(
                     f'{record.previous.name} to {record.mode.name}: {record.reason} '
                     f'({record.requested_by}, tick {record.tick})')
+            elif isinstance(record, Unclaimed):
+                self.get_logger().warning(f"teleop/reason: '{record.words}' belongs to no takeover")
             else:
                 self._intervention.publish(messages.intervention(record))
         if self._sim:

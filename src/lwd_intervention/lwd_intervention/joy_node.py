@@ -26,6 +26,7 @@ from lwd_core.ros_spin import make_executor, run, steady_clock
 from lwd_intervention.modes import Mode
 from lwd_intervention.teleop.building import find_mapping
 from lwd_intervention.teleop.cheatsheet import cheatsheet
+from lwd_intervention.teleop.effects import State
 from lwd_intervention.teleop.mapping import Mapping
 from lwd_intervention.teleop.panel import Panel, Shown
 from lwd_intervention.teleop.sdl import (
@@ -36,7 +37,6 @@ from lwd_intervention.teleop.sdl import (
     SdlPads,
     start_sdl,
 )
-from lwd_intervention.teleop.session import State
 from lwd_msgs.msg import TeleopStatus
 
 REMIND = 30.0    # s between two reminders that nothing is plugged in

@@ -36,6 +36,7 @@ class Cause(Enum):
 
 DRIVERS = (Mode.POLICY, Mode.HUMAN)
 STANDING = (Mode.HOLD, Mode.ESTOP)
+TAKEOVER = 'takeover'  # a reason that begins so says how it began; a person's words say why
 
 # A loss of the person has no way back but REQUEST; RESUME belongs to the starved policy alone.
 # ESTOP is left by an explicit request for HOLD and nothing else.

@@ -11,6 +11,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 import numpy as np
 from rclpy.node import Node
+from std_msgs.msg import String
 
 from lwd_core import topics
 from lwd_core.clock import Tick
@@ -27,18 +28,18 @@ from lwd_intervention.teleop import messages as teleop_messages
 from lwd_intervention.teleop.building import build_session, find_mapping
 from lwd_intervention.teleop.calls import EpisodeCalls
 from lwd_intervention.teleop.cheatsheet import as_text
-from lwd_intervention.teleop.health import HealthConfig
-from lwd_intervention.teleop.leader import LeaderConfig
-from lwd_intervention.teleop.session import (
+from lwd_intervention.teleop.effects import (
     AskMode,
     CallEpisode,
     Effect,
     Say,
+    SayWhy,
     SendCommand,
-    Session,
-    SessionConfig,
     State,
 )
+from lwd_intervention.teleop.health import HealthConfig
+from lwd_intervention.teleop.leader import LeaderConfig
+from lwd_intervention.teleop.session import Session, SessionConfig
 from lwd_msgs.msg import EpisodeState, PolicyStatus
 from lwd_msgs.srv import RequestMode
 
@@ -120,6 +121,7 @@ class TeleopNode(Node):
     def _connect(self) -> None:
         self._command = publisher(self, topics.TELEOP_COMMAND)
         self._status = publisher(self, topics.TELEOP_STATUS)
+        self._reason = publisher(self, topics.TELEOP_REASON)
         self._diagnostics = publisher(self, topics.DIAGNOSTICS)
         subscription(self, topics.JOY, self._on_joy)
         subscription(self, topics.JOINT_STATES, self._on_joints)
@@ -127,7 +129,6 @@ class TeleopNode(Node):
         subscription(self, topics.EPISODE, self._on_episode)
         subscription(self, topics.EXECUTED_ACTION, self._on_executed)
         subscription(self, topics.POLICY_STATUS, self._on_policy)
-        subscription(self, topics.TELEOP_REASON, self._on_reason)
         if self.params.source == 'leader':
             leader = replace(topics.JOINT_STATES, name='leader/joint_states')
             subscription(self, leader, self._on_leader)
@@ -172,10 +173,6 @@ class TeleopNode(Node):
     def _may_change_mapping(self) -> bool:
         """Tell whether the source is ours to make anew: others hold subscriptions."""
         return self.params.source in ('joystick', 'leader')
-
-    def _on_reason(self, message: Any) -> None:
-        with self._lock:
-            self.session.note = message.data
 
     def _on_leader(self, message: Any) -> None:
         with self._lock:
@@ -231,6 +228,8 @@ class TeleopNode(Node):
         elif isinstance(effect, CallEpisode):
             self._episodes.call(
                 effect, self.params.start_mode == 'policy' and self._policy_ready)
+        elif isinstance(effect, SayWhy):
+            self._reason.publish(String(data=effect.words))
         elif effect.warn:
             self.get_logger().warning(effect.text)
         else:

@@ -5,8 +5,9 @@ import numpy as np
 
 from lwd_core.robot import JointSpec, RobotSpec
 from lwd_intervention.teleop.controls import deflections, JoySample
+from lwd_intervention.teleop.effects import AskMode, CallEpisode, Say, SendCommand
 from lwd_intervention.teleop.mapping import Mapping
-from lwd_intervention.teleop.session import AskMode, CallEpisode, Say, SendCommand, Session
+from lwd_intervention.teleop.session import Session
 from lwd_intervention.teleop.source import Step
 
 PERIOD = 40_000_000

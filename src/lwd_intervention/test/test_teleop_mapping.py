@@ -33,6 +33,22 @@ def test_every_mapping_that_ships_is_valid_and_drives_both_arms(path):
     assert {'estop', 'handback', 'success', 'failure', 'discard'} <= set(mapping.actions)
 
 
+@pytest.mark.parametrize('path', [path for path in FILES if path.stem != 'scripted'],
+                         ids=lambda path: path.stem)
+def test_every_device_can_say_why(path):
+    mapping = Mapping.from_yaml(path)
+    words = [name for name in mapping.actions if name.startswith('reason: ')]
+    assert len(words) == 4
+    assert 'say why: it missed the grasp' in as_text(mapping)
+
+
+def test_a_chord_that_says_why_does_not_press_its_last_button_too():
+    presses = Presses(pad(reasons={'it slips': ['back', 'r3']}))
+    presses.take(joy(0.0))
+    assert presses.take(joy(0.0, 'back', stamp=1)) == []
+    assert presses.take(joy(0.0, 'back', 'r3', stamp=2)) == ['reason: it slips']
+
+
 def test_the_files_that_the_issue_names_are_there():
     names = {path.stem for path in FILES}
     assert names >= {'xbox', 'ps4', 'ps5', 'f710', 'spacemouse', 'keyboard', 'scripted'}
@@ -57,6 +73,9 @@ def test_gamepads_share_the_layout_of_sdl_and_of_ros():
     ({'layers': {'move': {'x': {'plus': 'a'}}}}, ['minus: is missing']),
     ({'arms': {'left': {'move': {'x': 'stick'}}}}, ['either layers', 'or arms']),
     ({'actions': {'dance': 'a'}}, ["'dance' is no action", 'estop']),
+    ({'reasons': {'slips': 'nothing'}}, ["reasons: slips: is 'nothing'", 'must be one of lb, rb']),
+    ({'reasons': {7: 'r3'}}, ['reasons: 7 is no reason, must be words']),
+    ({'reasons': {'slips': 'a'}}, ['a means both success and reason: slips']),
     ({'actions': {'success': 'a', 'failure': 'a'}}, ['a means both success and failure']),
     ({'actions': {'success': 'lb'}}, ["'lb' is a deadman"]),
     ({'buttons': ['lb', 'lb', 'rb']}, ["'lb' is given twice"]),

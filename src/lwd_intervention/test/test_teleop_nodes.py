@@ -6,12 +6,16 @@ import math
 import numpy as np
 import pytest
 from ros_fixtures import wait_for
+from std_msgs.msg import String
 from teleop_rig import MAPPING, PERIOD, rig, ROBOT
 
+from lwd_core import topics
+from lwd_core.ros_qos import publisher
 from lwd_intervention.episode.state import Phase
 from lwd_intervention.modes import Mode
-from lwd_msgs.msg import EpisodeState, Outcome, TeleopStatus
+from lwd_msgs.msg import EpisodeState, Intervention, Outcome, TeleopStatus
 
+STARTED, ENDED = Intervention.STARTED, Intervention.ENDED
 NEEDED = 2      # ticks a message may take through two processes: its own, and the one under way
 
 
@@ -149,6 +153,44 @@ def test_takeover_from_a_policy_and_handback_by_button(tmp_path):
         assert jump.max() < 0.06, 'the takeover jerks'
         ticks = [tick for tick, _, _ in made.executed]
         assert ticks == sorted(set(ticks)), 'a tick answered twice'
+
+
+def test_words_around_a_takeover_end_up_in_its_intervention(tmp_path):
+    with rig(48, tmp_path, episode=True, start_mode='policy') as made:
+        say = publisher(made, topics.TELEOP_REASON)
+        wait_for(lambda: made.node._policy_ready and say.get_subscription_count() > 0,
+                 what='discovery')
+        made.hold('start')
+        made.until(lambda: made.mode is Mode.POLICY, what='POLICY')
+
+        def takeover():
+            made.hold(ticks=2)
+            drive(made)
+            count = len(made.interventions)
+            made.until(lambda: made.mode is Mode.POLICY, 'left_shoulder', 'north',
+                       what='handback')
+            wait_for(lambda: len(made.interventions) > count, what='the end')
+
+        def said(at_least):
+            made.until(lambda: len(made.interventions) >= at_least, what='the words')
+            return [one.reason for one in made.interventions]
+        say.publish(String(data='before the button'))
+        made.hold(ticks=3)
+        takeover()
+        assert said(2) == ['before the button'] * 2
+        made.hold(ticks=2)
+        drive(made)
+        made.hold('left_shoulder', 'back', left_y=0.1)              # as the mapping says it
+        made.hold('left_shoulder', 'back', 'dpad_up', left_y=0.1, ticks=2)
+        made.until(lambda: made.mode is Mode.POLICY, 'left_shoulder', 'north', what='handback')
+        assert said(4)[2:] == ['takeover, left deadman', 'it missed the grasp']
+        assert list(made.status[-1].selected) == [True, False], 'the chord selected an arm too'
+        takeover()
+        say.publish(String(data='after it'))
+        assert said(7)[4:] == ['takeover, left deadman'] * 2 + ['after it']
+        start, *ends = made.interventions[4:]
+        assert [one.event for one in (start, *ends)] == [STARTED, ENDED, ENDED]
+        assert ends[0].end_tick == ends[1].end_tick and len({one.id for one in ends}) == 1
 
 
 def test_the_emergency_stop_works_without_a_deadman_and_start_releases_it(tmp_path):

@@ -10,8 +10,9 @@ from teleop_fixtures import HOME, PERIOD, Person
 from lwd_intervention.episode.state import Phase
 from lwd_intervention.modes import Mode
 from lwd_intervention.teleop.controls import JoySample
+from lwd_intervention.teleop.effects import State
 from lwd_intervention.teleop.health import HealthConfig
-from lwd_intervention.teleop.session import SessionConfig, State
+from lwd_intervention.teleop.session import SessionConfig
 
 
 def driving(stick=0.0, **config):

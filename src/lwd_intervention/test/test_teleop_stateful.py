@@ -26,7 +26,8 @@ from lwd_intervention.arbiter.records import (
 from lwd_intervention.episode.state import Phase
 from lwd_intervention.modes import Mode, Source
 from lwd_intervention.teleop.controls import JoySample
-from lwd_intervention.teleop.session import AskMode, CallEpisode, SendCommand, Session, State
+from lwd_intervention.teleop.effects import AskMode, CallEpisode, SendCommand, State
+from lwd_intervention.teleop.session import Session
 
 PADS = ('held', 'free', 'silent', 'nan', 'unplugged', 'old', 'stands')
 STEP = st.tuples(

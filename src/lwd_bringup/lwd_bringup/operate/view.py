@@ -82,8 +82,14 @@ class OperatorView:
             self._take_executed(message, wall)
         elif topic == topics.EPISODE.name:
             self._take_episode(before, message)
-        elif topic == topics.INTERVENTION.name and message.event == Intervention.STARTED:
+        elif topic == topics.INTERVENTION.name:
+            self._take_intervention(before, message)
+
+    def _take_intervention(self, before: Any, message: Any) -> None:
+        if message.event == Intervention.STARTED:
             self.happened.append(f'takeover by {message.operator_name or "?"}: {message.reason}')
+        elif before is not None and before.id == message.id and before.reason != message.reason:
+            self.happened.append(f'said why: {message.reason}')
 
     def _take_mode(self, before: Any, message: Any) -> None:
         if before is not None and before.epoch == message.epoch:

@@ -39,7 +39,7 @@ from lwd_intervention.arbiter.records import (
 from lwd_intervention.arbiter.takeovers import TakeoverLog
 from lwd_intervention.arbiter.ticks import TickBook
 from lwd_intervention.arbiter.watch import RELEASED, Teleop
-from lwd_intervention.modes import allowed, Cause, DRIVERS, Mode, Source, STANDING
+from lwd_intervention.modes import allowed, Cause, DRIVERS, Mode, Source, STANDING, TAKEOVER
 
 DRIVER_SOURCE = {Mode.POLICY: Source.POLICY, Mode.HUMAN: Source.HUMAN}
 CLAMP_NAMES = tuple((bit, str(bit.name).lower()) for bit in Clamp if bit)
@@ -112,6 +112,7 @@ class Arbiter:
         elif self.mode in DRIVERS:
             self._hold_open_tick()  # its driver let it pass
         self._ticks.now = tick.stamp_ns
+        self._out += self.takeovers.expire(tick.stamp_ns)
         if self.mode in DRIVERS:
             self._watch(tick.stamp_ns)
             self._start_human_at(tick.stamp_ns)
@@ -169,6 +170,11 @@ class Arbiter:
             self._resume()
         return self._flush()
 
+    def on_words(self, words: str) -> list[Output]:
+        """Take why the person took over, takes over or is about to, in his words."""
+        self._out += self.takeovers.say(words, self._ticks.now or 0)
+        return self._flush()
+
     def on_episode(self, episode: Episode) -> list[Output]:
         """Take the episode's state: RUNNING hands over to its driver, leaving it holds."""
         before, self._episode = self._episode, episode
@@ -187,7 +193,7 @@ class Arbiter:
         refusal = self._permits.refuse_request(self.mode, mode, self.running)
         if refusal is not None or mode is self.mode:
             return refusal is None, refusal or f'already in {mode.name}', self._flush()
-        default = {Mode.HUMAN: 'takeover', Mode.POLICY: 'handback', Mode.HOLD: 'hold requested',
+        default = {Mode.HUMAN: TAKEOVER, Mode.POLICY: 'handback', Mode.HOLD: 'hold requested',
                    Mode.ESTOP: 'emergency stop'}[mode]
         if (self.mode, mode) == (Mode.ESTOP, Mode.HOLD):
             default = 'emergency stop released'
@@ -234,6 +240,7 @@ class Arbiter:
     def _begin(self, episode: Episode, known: bool) -> None:
         self._origin = self._ticks.next_free
         self._chunk = 0
+        self._out += self.takeovers.forget()
         self._policy_meant = episode.start_mode is Mode.POLICY
         if not known:  # restarted amid an episode: a robot must not set off by itself
             self._origin = self._ticks.floor(episode.started_ns) or self._origin
@@ -281,6 +288,7 @@ class Arbiter:
         self._ticks.restart(now)
         self._around.restart(now)
         self._waiting_human, self._origin = None, now
+        self._out += self.takeovers.forget()
         self._motion.clock_jumped()
         self._transition(Mode.HOLD, Cause.WATCHDOG, 'clock jumped', ARBITER)
 

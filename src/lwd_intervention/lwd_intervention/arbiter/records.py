@@ -99,4 +99,11 @@ class Takeover:
     end_tick: int = 0
 
 
-Output = Executed | ModeChange | Takeover
+@dataclass(frozen=True)
+class Unclaimed:
+    """Words of a person that no takeover followed."""
+
+    words: str
+
+
+Output = Executed | ModeChange | Takeover | Unclaimed

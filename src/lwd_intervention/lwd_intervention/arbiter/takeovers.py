@@ -1,21 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Book-keeping of takeovers: every start has exactly one end."""
+"""Book-keeping of takeovers: every start has an end, and the person's words find theirs.
+
+Words and button come by different ways and in any order. Words belong to the takeover that is under
+way; else to one that ended less than AFTER ago and has none yet; else to the next one that begins
+within BEFORE. They never cross the beginning of an episode or a jump of the clock.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from lwd_intervention.arbiter.records import Takeover
+from lwd_core.clock import NS_PER_S
+from lwd_intervention.arbiter.records import Takeover, Unclaimed
+from lwd_intervention.modes import TAKEOVER
+
+BEFORE = 5 * NS_PER_S
+AFTER = 1 * NS_PER_S
 
 
 class TakeoverLog:
-    """Number takeovers and remember the open one."""
+    """Number takeovers and remember the open one; stamps are ns of ROS time."""
 
     def __init__(self) -> None:
         """Start with none open."""
         self.open: Takeover | None = None
         self.count = 0
         self.restarted = False  # others may have been noted in this episode before
+        self._ended: Takeover | None = None      # the last one, while words may still come
+        self._waiting: tuple[int, str] | None = None  # words for the next one, and since when
 
     def start(
         self, stamp_ns: int, tick: int, episode_id: str, operator: str, source: str,
@@ -27,6 +39,8 @@ class TakeoverLog:
         self.count = max(self.count, tick if self.restarted else 0) + 1
         self.open = Takeover(stamp_ns, self.count, episode_id, operator, source, reason, tick,
                              checkpoint, overruled_chunk)
+        if self._waiting is not None:
+            self.open, self._waiting = _with(self.open, self._waiting[1]), None
         return self.open
 
     def end(self, stamp_ns: int, tick: int, reason: str) -> Takeover | None:
@@ -34,5 +48,38 @@ class TakeoverLog:
         if self.open is None:
             return None
         ended = replace(self.open, stamp_ns=stamp_ns, end_reason=reason, end_tick=tick)
-        self.open = None
+        self.open, self._ended = None, ended
         return ended
+
+    def say(self, words: str, now_ns: int) -> list[Takeover | Unclaimed]:
+        """Take the person's words; return the end of a takeover again if they belong to it."""
+        words = ' '.join(words.split())
+        if not words:
+            return []
+        if self.open is not None:
+            self.open = _with(self.open, words)
+            return []
+        ended = self._ended
+        if ended is not None and ended.reason.startswith(TAKEOVER) and \
+                now_ns - ended.stamp_ns <= AFTER:
+            self._ended = _with(ended, words)
+            return [self._ended]
+        before = self._waiting
+        self._waiting = (now_ns, words)
+        return [] if before is None or before[1] == words else [Unclaimed(before[1])]
+
+    def expire(self, now_ns: int) -> list[Takeover | Unclaimed]:
+        """Give up words that no takeover followed in time."""
+        if self._waiting is None or now_ns - self._waiting[0] <= BEFORE:
+            return []
+        return self.forget()
+
+    def forget(self) -> list[Takeover | Unclaimed]:
+        """Let no words cross what happens now."""
+        words, self._waiting, self._ended = self._waiting, None, None
+        return [] if words is None else [Unclaimed(words[1])]
+
+
+def _with(takeover: Takeover, words: str) -> Takeover:
+    said = [] if takeover.reason.startswith(TAKEOVER) else takeover.reason.split('; ')
+    return replace(takeover, reason='; '.join([*said, *([] if words in said else [words])]))

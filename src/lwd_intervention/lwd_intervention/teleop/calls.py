@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from lwd_intervention.teleop.session import CallEpisode
+from lwd_intervention.teleop.effects import CallEpisode
 from lwd_msgs.msg import EpisodeState, Outcome
 from lwd_msgs.srv import DiscardEpisode, LabelEpisode, StartEpisode
 

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from lwd_intervention.teleop.mapping import ACTIONS, Control, Input, Mapping
+from lwd_intervention.teleop.mapping import Mapping
+from lwd_intervention.teleop.signals import ACTIONS, Control, Input, REASON
 
 WORDS = {'x': ('forward', 'back'), 'y': ('left', 'right'), 'z': ('up', 'down'),
          'rx': ('roll right', 'roll left'), 'ry': ('tip down', 'tip up'),
@@ -19,7 +20,8 @@ def cheatsheet(mapping: Mapping) -> list[tuple[str, str]]:
             rows += [(_control(mapping, control), f'{_words(part, control)}'
                       + (f'  ({where})' if where else '')) for part, control in layer.items()]
     for name, chord in mapping.actions.items():
-        rows.append((' + '.join(mapping.label(signal.name) for signal in chord), ACTIONS[name]))
+        keys = ' + '.join(mapping.label(signal.name) for signal in chord)
+        rows.append((keys, ACTIONS.get(name) or f'say why: {name.removeprefix(REASON)}'))
     return rows
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lwd_intervention.arbiter.records import Vector
-from lwd_intervention.teleop.mapping import COMPONENTS, Mapping
+from lwd_intervention.teleop.mapping import Mapping
+from lwd_intervention.teleop.signals import COMPONENTS
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from lwd_core.ros_tick import to_ns, to_stamp
 from lwd_intervention.teleop.controls import JoySample
-from lwd_intervention.teleop.session import SendCommand, Session
+from lwd_intervention.teleop.effects import SendCommand
+from lwd_intervention.teleop.session import Session
 from lwd_msgs.msg import TeleopStatus
 
 

@@ -14,59 +14,24 @@ Pure: events in, effects out; `teleop_node.py` holds the clock and the topics.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 
 from lwd_intervention.arbiter.records import Vector
 from lwd_intervention.episode.state import Phase
-from lwd_intervention.modes import Mode
+from lwd_intervention.modes import Mode, TAKEOVER
 from lwd_intervention.teleop.controls import deadman_held, JoySample, Presses
+from lwd_intervention.teleop.effects import (
+    AskMode,
+    CallEpisode,
+    Effect,
+    Say,
+    SayWhy,
+    SendCommand,
+    State,
+)
 from lwd_intervention.teleop.health import Health, HealthConfig
 from lwd_intervention.teleop.mapping import Mapping
+from lwd_intervention.teleop.signals import REASON
 from lwd_intervention.teleop.source import Step, TeleopSource
-
-
-class State(IntEnum):
-    """lwd_msgs/TeleopStatus."""
-
-    IDLE = 0
-    ALIGNING = 1
-    DRIVING = 2
-    LOST = 3
-
-
-@dataclass(frozen=True)
-class SendCommand:
-    """Publish positions [d] for the tick `stamp_ns`."""
-
-    stamp_ns: int
-    positions: Vector
-
-
-@dataclass(frozen=True)
-class AskMode:
-    """Call arbiter/request_mode; give the answer to `on_answer`."""
-
-    mode: Mode
-    reason: str
-
-
-@dataclass(frozen=True)
-class CallEpisode:
-    """Call an episode service: 'start', 'success', 'failure' or 'discard'."""
-
-    what: str
-    episode_id: str
-
-
-@dataclass(frozen=True)
-class Say:
-    """Tell the person."""
-
-    text: str
-    warn: bool = False
-
-
-Effect = SendCommand | AskMode | CallEpisode | Say
 
 
 @dataclass(frozen=True)
@@ -89,7 +54,6 @@ class Session:
         self.held = dict.fromkeys(mapping.arms, False)
         self.health = Health(mapping, self.config.health)
         self.last_step: Step | None = None
-        self.note = ''                       # the person's own words for the next takeover
         self._presses = Presses(mapping)
         self._armed = False                  # the deadman was seen released since it last mattered
         self._armed_from = 0                 # only samples of this stamp or later count for that
@@ -231,8 +195,7 @@ class Session:
         if self._tick is not None:
             self._answer_tick()
         arms = ' and '.join(arm for arm, held in self.held.items() if held)
-        self._ask(Mode.HUMAN, self.note or f'takeover, {arms} deadman')
-        self.note = ''
+        self._ask(Mode.HUMAN, f'{TAKEOVER}, {arms} deadman')
 
     def _disarm(self, now_ns: int) -> None:
         self._armed, self._armed_from = False, now_ns
@@ -300,6 +263,9 @@ class Session:
                 self._out.append(CallEpisode(action, episode_id))
             else:
                 self._out.append(Say(f'{action}: no episode is running', warn=True))
+        elif action.startswith(REASON):
+            words = action.removeprefix(REASON)
+            self._out += [SayWhy(words), Say(f'reason: {words}')]
         elif told := self.source.act(action):
             self._out.append(Say(told))
 
