@@ -17,6 +17,7 @@ from lwd_core.episode import EpisodeMeta
 
 WIDTH = 1000
 WORST = 4  # joints that are drawn
+UNIT = 'rad, jaws: open'
 
 
 def lines(comparison: Comparison, meta: EpisodeMeta, digest: str) -> Iterator[str]:
@@ -37,7 +38,9 @@ def lines(comparison: Comparison, meta: EpisodeMeta, digest: str) -> Iterator[st
            f'at the same tick, {chunks["same_computation"]} from the same checkpoint, seed and '
            f'samples, {chunks["bit_exact"]} bit for bit')
     again = found['recomputed']
-    if again:
+    if again and not again['chunks']:
+        yield '  computed again from the bag: nothing, this checkpoint planned none of its chunks'
+    elif again:
         yield (f'  computed again from the bag: {again["bit_exact"]} of {again["chunks"]} chunks '
                'of this checkpoint come out bit for bit'
                + (f', max difference {again["max_error"]:.2g}' if again['max_error'] else ''))
@@ -51,7 +54,8 @@ def page(comparison: Comparison, meta: EpisodeMeta, digest: str) -> str:
     text = escape('\n'.join(lines(comparison, meta, digest)))
     charts = ''.join(_joint(comparison, joint) for joint in _worst(comparison))
     return f'''<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><style>{CSS}</style></head>
+<meta name="viewport" content="width=device-width, initial-scale=1"><style>{CSS}
+pre {{ white-space: pre-wrap }}</style></head>
 <body><main><header><h1>{escape(meta.task)}: would-be and executed actions</h1>
 <p>{escape(meta.instruction)}</p></header><pre>{text}</pre>
 <figure>{_error(comparison)}<figcaption>Largest difference of any joint, a tick. Shaded: a person
@@ -74,7 +78,7 @@ def _span(comparison: Comparison) -> tuple[float, float]:
 def _error(comparison: Comparison) -> str:
     worst = np.nan_to_num(comparison.error.max(1))
     plot = Plot(_span(comparison), (0.0, max(float(worst.max()), 1e-6) * 1.05), width=WIDTH,
-                height=200, x_label='s', y_label='rad')
+                height=200, x_label='s', y_label=UNIT)
     _human(comparison, plot)
     plot.line(comparison.time.tolist(), worst.tolist(), COLOURS['final'], 'largest difference')
     return plot.svg()
@@ -93,7 +97,7 @@ def _joint(comparison: Comparison, joint: int) -> str:
     low, high = float(both.min()), float(both.max())
     margin = 0.05 * max(high - low, 1e-3)
     plot = Plot(_span(comparison), (low - margin, high + margin), width=WIDTH, height=160,
-                x_label='s', y_label='rad')
+                x_label='s', y_label=UNIT)
     _human(comparison, plot)
     plot.line(comparison.time.tolist(), done.tolist(), COLOURS['ink'], 'executed')
     plot.line(comparison.time[known].tolist(), would[known].tolist(), COLOURS['final'],

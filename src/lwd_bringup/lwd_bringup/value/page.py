@@ -46,7 +46,8 @@ def chart(view: ValueView) -> str:
 
 def _frame(time: float, data: bytes) -> str:
     text = base64.b64encode(data).decode()
-    return f'<img src="data:image/jpeg;base64,{text}" title="{time:.1f} s" alt="at {time:.1f} s">'
+    return (f'<div><img src="data:image/jpeg;base64,{text}" alt="at {time:.1f} s">'
+            f'<small>{time:.1f} s</small></div>')
 
 
 def _tone(outcome: str) -> str:
