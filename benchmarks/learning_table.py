@@ -21,6 +21,7 @@ import sys
 import time
 import traceback
 
+from _table.cost import plan_table
 from _table.ledger import Ledger
 from _table.plan import METHODS, methods_of, pieces, Profile, PROFILES
 from _table.report import critic_table, Row, rows_of, table
@@ -43,6 +44,9 @@ def main() -> None:
     recipe = kept_recipe(options.recipe, out)
     ledger.settle('budget', {**asdict(profile), 'methods': [], 'seeds': 0})
     ledger.settle('recipe', recipe_of(recipe))
+    if options.plan:
+        print(plan_table(pieces(profile), profile, ledger.results(), options.processes))
+        return
     if options.worker:
         work(out, profile, recipe, ledger)
         return
@@ -83,6 +87,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument('--recipe', type=Path, help='learner file that all rows share (default: '
                         "the run's copy, of config/learner/demo.yaml at its start)")
     parser.add_argument('--out', type=Path, help='other folder of results')
+    parser.add_argument('--plan', action='store_true',
+                        help='only print the pieces with what each costs, and the sum')
     parser.add_argument('--report', action='store_true', help='only report what is done')
     parser.add_argument('--page', action='store_true', help='write docs/learning_table.md')
     parser.add_argument('--worker', action='store_true', help=argparse.SUPPRESS)
@@ -202,8 +208,9 @@ def page(profile: Profile, rows: list[Row], results: dict[str, dict[str, object]
         f'Every method starts from the same SFT policy ({profile.demonstrations} demonstrations a '
         f'task, {profile.sft_steps} updates). Offline: the demonstrations and {profile.rollouts} '
         f'autonomous rollouts a task of that policy, {profile.offline_steps} updates. Online: '
-        f'{profile.rounds} rounds of {profile.round_episodes} episodes a task with the scripted '
-        f'operator correcting, {profile.round_steps} updates after each. Evaluation: '
+        f'{profile.rounds} rounds of {profile.round_episodes} episodes a task, the scripted '
+        f'operator watching and correcting {profile.watched:.0%} of them (the others fail where '
+        f'they fail), {profile.round_steps} updates after each. Evaluation: '
         f'{profile.starts} held-out starts a task, nobody takes over; score = success, or the '
         'sub-step score of long tasks. Intervals: 95 %, bootstrap over seeds, then episodes. '
         'Cycle: mean episode, failures at the time limit. Robot hours: of all data learned from.',

@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'benchmarks'))
 
+from _table.cost import plan_table, seconds
 from _table.ledger import Ledger
 from _table.plan import methods_of, pieces, PROFILES
 from _table.report import interval, rows_of
@@ -72,9 +73,23 @@ def test_a_row_counts_the_robot_time_of_all_it_learned_from():
     profile = replace(SHORT, rounds=2, methods=('sft', 'hg_dagger'))
     rows = [['place', 1, 1.0, 50]]
     results = {
-        '0/data': {'robot_steps': 90_000}, '0/sft/evaluate0': {'rows': rows},
+        '0/data': {'robot_steps': 90_000, 'demonstration_steps': 18_000},
+        '0/sft/evaluate0': {'rows': rows},
         '0/hg_dagger/round1': {'robot_steps': 45_000},
         '0/hg_dagger/round2': {'robot_steps': 45_000}, '0/hg_dagger/evaluate2': {'rows': rows}}
     found = {row.method: row for row in rows_of(profile, results)}
-    assert (found['sft'].hours, found['hg_dagger'].hours) == (1.0, 2.0)
+    # SFT never saw the rollouts that the offline data also hold
+    assert (found['sft'].hours, found['hg_dagger'].hours) == (0.2, 2.0)
     assert found['sft'].cycle == 2.0
+
+
+def test_the_plan_adds_up_and_shows_what_was_measured():
+    plan = pieces(SHORT)
+    text = plan_table(plan, SHORT, {'0/data': {'cpu': 12.4}}, 2)
+    assert text.splitlines()[1].split() == ['data', f'{seconds(plan[0], SHORT):.0f}', '12']
+    assert f'{len(plan)} pieces' in text.splitlines()[-1]
+
+
+def test_the_night_s_budget_fits_a_night_on_two_cores():
+    full = PROFILES['full']
+    assert sum(seconds(piece, full) for piece in pieces(full)) / 3600 / 2 < 8

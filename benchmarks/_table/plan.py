@@ -10,6 +10,7 @@ from lwd_sim.suite import SUITE
 from lwd_sim.tasks import get_task
 
 HORIZON = 16  # control steps in a chunk
+SUITE_SHORT = ('restock_item', 'correct_item', 'door_place', 'handover_place')
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ METHODS = {
     'hg_dagger': Method('HG-DAgger', {'algorithm': 'dagger'}, offline=False, online=True),
     'recap': Method('RECAP', {'algorithm': 'recap'}, online=True),
     'lwd': Method('LWD', LWD, online=True),
+    # what benchmarks/tilt.py found to order a state's chunks: time lost counts on the tasks' scale,
+    # Q sees the rows that are executed, as distances from where the joints are; a tilt to match
+    'lwd_near': Method('LWD, discount .99, relative Q', {
+        **LWD, 'critic': {'steps': 8, 'action': 'relative', 'action_gain': 4.0},
+        'divl': {'bound': True}, 'qam': {'beta': 20.0}}, {'gamma': 0.99}, online=True),
     'lwd_no_tilt': Method('LWD, beta = 0', {**LWD, 'qam': {'beta': 0.0}}, online=True,
                           ablation=True),
     'lwd_expectile': Method('LWD, expectile V', {**LWD, 'value': 'expectile'}, online=True,
@@ -59,12 +65,17 @@ class Profile:
     starts: int  # held-out ones, at the end
     round_starts: int  # of the curve, after each round but the last
     methods: tuple[str, ...] = tuple(METHODS)
+    watched: float = 1.0  # share of the deployed episodes that an operator watches and corrects
 
 
+# what one process does within an evening beside other work
+REDUCED = ('sft', 'filtered_bc', 'iql', 'hg_dagger', 'recap', 'lwd', 'lwd_near')
 PROFILES = {
     'short': Profile(('place', 'crate'), 1, 4, 500, 6, 150, 1, 6, 150, 10, 0),
     'evening': Profile(('place', 'crate', 'handover'), 3, 2, 1000, 20, 1200, 3, 20, 800, 30, 10),
-    'full': Profile(tuple(SUITE), 3, 50, 20000, 10, 12000, 4, 20, 6000, 50, 10),
+    'suite_short': Profile(SUITE_SHORT, 3, 8, 1000, 6, 1000, 2, 12, 500, 20, 0,
+                           REDUCED, 0.5),
+    'full': Profile(tuple(SUITE), 3, 25, 6000, 10, 4000, 4, 16, 1500, 50, 10, watched=0.5),
 }
 
 

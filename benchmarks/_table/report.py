@@ -55,8 +55,9 @@ def rows_of(profile: Profile, results: dict[str, dict[str, Any]]) -> list[Row]:
 
 
 def robot_hours(results: dict[str, dict[str, Any]], seed: int, method: str, stage: int) -> float:
-    """Return the robot time of all data that a stage learned from, in h."""
-    steps = results[f'{seed}/data']['robot_steps']
+    """Return the robot time of all data that a stage learned from, in h: SFT's are the demos."""
+    data = results[f'{seed}/data']
+    steps = data['demonstration_steps' if method == 'sft' else 'robot_steps']
     for number in range(1, stage + 1):
         steps += results[f'{seed}/{method}/round{number}']['robot_steps']
     return float(steps / RATE / 3600)

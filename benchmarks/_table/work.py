@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,8 +44,10 @@ class Bench:
 
     def do(self, piece: Piece) -> dict[str, Any]:
         """Return the piece's figures; what later pieces need is in its folder."""
-        return {'data': self._data, 'offline': self._offline, 'round': self._round,
-                'evaluate': self._evaluate}[piece.kind](piece)
+        began = time.process_time()
+        figures = {'data': self._data, 'offline': self._offline, 'round': self._round,
+                   'evaluate': self._evaluate}[piece.kind](piece)
+        return {**figures, 'cpu': time.process_time() - began}
 
     def folder(self, seed: int, method: str, number: int) -> Path:
         """Return where a trained stage lies; 0 is what the offline phase left."""
@@ -79,7 +82,7 @@ class Bench:
         rollouts = arrays_of([result.episode for result in results], 'rollout', 'offline')
         save_episodes(self.out / 'data' / str(seed) / 'offline', demos + others + rollouts)
         return {**metrics, 'demonstrations': len(demos), 'rollouts': len(rollouts),
-                'others': len(others),
+                'others': len(others), 'demonstration_steps': sum(map(len, demos)),
                 'rollout_success': float(np.mean([one.success for one in rollouts])),
                 'robot_steps': sum(map(len, demos + others + rollouts))}
 
@@ -111,7 +114,10 @@ class Bench:
         made = []
         for begin in range(first, first + profile.round_episodes, BLOCK):
             seeds = range(begin, min(begin + BLOCK, first + profile.round_episodes))
-            made += intervened_rollout(acting, profile.tasks, seeds)
+            watched = round(profile.watched * len(seeds))
+            made += intervened_rollout(acting, profile.tasks, seeds[:watched])
+            made += [one.episode for one in rollout(acting, profile.tasks, seeds[watched:],
+                                                    record=True)]
             self.report(f'deployed {len(made)} episodes')
         fresh = arrays_of(made, f'round{piece.round}', 'online')
         save_episodes(root / piece.method / str(piece.round), fresh)
