@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bucket is a store like a folder: over HTTP, against an S3 server on loopback."""
 
+import contextlib
+import hashlib
 import os
 from pathlib import Path
+import socket
 import sys
+import threading
+import time
 
 import numpy as np
 import obstore
@@ -140,6 +145,68 @@ def test_what_arrived_before_a_cut_is_not_sent_again(store, folder, monkeypatch)
     paced = []
     store.put_dir(folder, 'e/1', 'episode.json', pace=paced.append)
     assert sum(paced) == len('a: 1') + len('{}')
+
+
+class Line:
+    """A TCP line to a server that goes dead for a while once `dead_at` bytes went up it."""
+
+    def __init__(self, server, dead_at, seconds):
+        self._server, self._dead_at, self._seconds = server, dead_at, seconds
+        self.sent = 0
+        self.dead_until = 0.0
+        self._open = []
+        self._listener = socket.create_server(('127.0.0.1', 0))
+        self.url = f'http://127.0.0.1:{self._listener.getsockname()[1]}'
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                here, _ = self._listener.accept()
+            except OSError:
+                return
+            if time.monotonic() < self.dead_until:
+                here.close()
+                continue
+            there = socket.create_connection(self._server)
+            self._open += [here, there]
+            for source, target in ((here, there), (there, here)):
+                threading.Thread(target=self._carry, args=(source, target, source is here),
+                                 daemon=True).start()
+
+    def _carry(self, source, target, up):
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                self.sent += up * len(data)
+                if not self.dead_until and self.sent > self._dead_at:
+                    self.dead_until = time.monotonic() + self._seconds
+                    for one in self._open:
+                        one.close()
+                target.sendall(data)
+        source.close()
+        target.close()
+
+    def close(self):
+        self._listener.close()
+
+
+def test_a_large_file_that_is_cut_off_goes_on_at_the_part_where_it_was(server, tmp_path):
+    """Five parts; the line is dead for longer than other requests are tried again."""
+    part = bucket_module.PART_BYTES
+    data = np.random.default_rng(1).bytes(5 * part)
+    (tmp_path / 'big').mkdir()
+    (tmp_path / 'big/ep_0.mcap').write_bytes(data)
+    (tmp_path / 'big/episode.json').write_text('{}')
+    host, port = server['AWS_ENDPOINT_URL'].removeprefix('http://').split(':')
+    line = Line((host, int(port)), dead_at=int(3.5 * part), seconds=2.5)
+    values = {**server, 'AWS_ENDPOINT_URL': line.url, 'LWD_CACHE': str(tmp_path / 'cache')}
+    with environment_of(values), contextlib.closing(line):
+        url = f's3://fleet/{tmp_path.name}'
+        open_store(url).put_dir(tmp_path / 'big', 'e/1', 'episode.json', pace=lambda size: None)
+        assert line.dead_until, 'the line was never cut'
+        assert open_store(url).digest('e/1/ep_0.mcap') == hashlib.sha256(data).hexdigest()
+        # Two parts may have been under way; whoever starts again sends all five twice.
+        assert line.sent < 5 * part + 2.5 * part, line.sent / part
 
 
 def test_another_directory_of_the_same_name_is_refused(store, folder):

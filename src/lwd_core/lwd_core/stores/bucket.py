@@ -38,6 +38,7 @@ from lwd_core.stores.paths import (
 
 PART_BYTES = 8 << 20  # of a multipart upload; S3 wants at least 5 MiB
 _MAX_PARTS = 10_000
+_PATIENCE = timedelta(minutes=5)  # a part of a paced upload is tried again for so long
 _FEW = 32  # folders to ask for one by one; more are listed at once
 
 
@@ -63,21 +64,30 @@ def open_bucket(url: str) -> BucketStore:
 @lru_cache(maxsize=8)
 def _opened(bucket: str, prefix: str, environment: tuple[tuple[str, str], ...]) -> BucketStore:
     allow_http = dict(environment).get('AWS_ENDPOINT_URL', '').startswith('http://')
-    store = S3Store(
-        bucket, prefix=prefix or None,
-        client_options={'connect_timeout': timedelta(seconds=5), 'timeout': timedelta(minutes=3),
-                        'allow_http': allow_http},
-        retry_config={'max_retries': 3, 'retry_timeout': timedelta(seconds=30)})
-    return BucketStore(f's3://{bucket}' + (f'/{prefix}' if prefix else ''), store)
+    def store(retry: Any) -> S3Store:
+        return S3Store(
+            bucket, prefix=prefix or None, retry_config=retry,
+            client_options={'connect_timeout': timedelta(seconds=5),
+                            'timeout': timedelta(minutes=3), 'allow_http': allow_http})
+
+    hasty = store({'max_retries': 3, 'retry_timeout': timedelta(seconds=30)})
+    patient = store({'max_retries': 1000, 'retry_timeout': _PATIENCE, 'backoff': {
+        'init_backoff': timedelta(milliseconds=200), 'max_backoff': timedelta(seconds=10),
+        'base': 2}})
+    return BucketStore(f's3://{bucket}' + (f'/{prefix}' if prefix else ''), hasty, patient=patient)
 
 
 class BucketStore:
     """A store over any of obstore's object stores. Safe to use from many threads and processes."""
 
-    def __init__(self, url: str, objects: ObjectStore, cache: Path | None = None) -> None:
-        """Name it `url`; `cache`: folder for what `local` fetches."""
+    def __init__(self, url: str, objects: ObjectStore, cache: Path | None = None,
+                 patient: ObjectStore | None = None) -> None:
+        """Name it `url`; `cache`: folder for what `local` fetches; `patient`: the same objects
+        for uploads that are paced, which have time: a part that is cut off is tried for minutes.
+        """
         self._url = url
         self._objects = objects
+        self._patient = patient or objects
         self._cache = BucketCache(url, cache)
         self._complete: dict[tuple[str, str], set[str]] = {}
 
@@ -161,7 +171,9 @@ class BucketStore:
                 pace: Pace | None = None) -> None:
         """Put the files of the folder `source` under `rel`, the file named `marker` last.
 
-        Files an earlier call brought there whole are not sent again.
+        Files an earlier call brought there whole are not sent again. obstore keeps the id of a
+        multipart upload to itself, so that no other call can go on with it: with `pace` a file that
+        is cut off waits here for the network and goes on at the part where it was.
         """
         check_relative(rel)
         names = folder_files(source, marker)
@@ -241,7 +253,8 @@ class BucketStore:
                 answer = obstore.put(
                     self._objects, rel, next(pieces, b''), use_multipart=False)
             else:
-                answer = obstore.put(self._objects, rel, pieces, use_multipart=True,
+                objects = self._objects if pace is None else self._patient
+                answer = obstore.put(objects, rel, pieces, use_multipart=True,
                                      chunk_size=part, max_concurrency=2)
         if _etag(answer) != tag.value and self.digest(rel) != sha256_file(path):
             raise StoreAwayError(f'{rel}: what {self._url} holds differs from what was sent: to be '
