@@ -27,6 +27,7 @@ class _Now:
     received: float = 0.0
     answered: bool = True
     deferred: bool = False  # waits for the samples stamped with it
+    ours_ns: int = -1  # since when it is the policy's, where that was after its stamp
     reason: str = ''
 
 
@@ -77,6 +78,10 @@ class ControlLoop:
         # it had an answer before.
         if self._is_ours(self._now.stamp_ns) and self._now.stamp_ns > self._published_ns:
             self._now.answered = False
+            if self.now_ns is None:
+                self._now.received = self.wall()
+            else:
+                self._now.ours_ns = self.now_ns()
             self._step()
 
     def scene_was_reset(self) -> None:
@@ -236,7 +241,8 @@ class ControlLoop:
         if self.now_ns is None:
             lateness = ended - self._now.received
         else:
-            lateness = (self.now_ns() - self._now.stamp_ns) / 1e9
+            due = max(self._now.stamp_ns, self._now.ours_ns)
+            lateness = (self.now_ns() - due) / 1e9
         self.cadence.add('lateness', lateness)
         if lateness > self.period_ns / 2e9:
             self.late_ticks += 1

@@ -103,6 +103,20 @@ def test_a_simulation_that_waits_makes_nothing_late_and_one_that_steps_on_does(r
     assert rig.loop.late_ticks == 1 and len(rig.commands) == 2
 
 
+def test_a_tick_handed_over_late_is_not_the_policys_lateness(robot):
+    clock = [0]
+    rig = Rig(robot, now_ns=lambda: clock[0])
+    rig.tick()
+    clock[0] = rig.tick_number * PERIOD + 25_000_000  # the mode change came 25 ms into the tick
+    rig.drive(tick=rig.tick_number)
+    clock[0] += 5_000_000
+    rig.reply()
+    assert len(rig.commands) == 1 and rig.loop.late_ticks == 0
+    clock[0] = (rig.tick_number + 1) * PERIOD + 25_000_000
+    rig.tick()
+    assert len(rig.commands) == 2 and rig.loop.late_ticks == 1
+
+
 def test_a_chunk_planned_before_a_takeover_is_dropped(rig):
     rig.drive(epoch=1)
     rig.tick()
