@@ -5,7 +5,8 @@ Clones one generalist for all eight tasks from the scripted expert's demonstrati
 demonstration preset of the learner on the privileged state, and rolls it out from held-out starts.
 Value: mean success on the four long tasks; peer: on the four short ones. Default: few updates and
 starts. `--full`: the learner's default number of updates, 50 demonstrations, 50 starts a task.
-`--data DIR` takes demonstrations that `python -m lwd_sim.suite_data` wrote.
+`--data DIR` takes demonstrations that `python -m lwd_sim.suite_data` wrote. `--store DIR` leaves
+the clone there as the stable checkpoint: `lwd evaluate stable --suite --store DIR`.
 """
 import argparse
 import json
@@ -18,11 +19,14 @@ import torch
 
 from lwd_bringup.paths import config_dir
 from lwd_core.flow.acting import ActingPolicy
+from lwd_core.robot import RobotSpec
+from lwd_core.store import FolderStore
 from lwd_learner.build import fill_buffer, fresh_policy, make_agent
 from lwd_learner.config import LearnerConfig
 from lwd_learner.convert import from_rollout
 from lwd_learner.episodes import EpisodeArrays
 from lwd_learner.imitation import fit_imitation
+from lwd_learner.publish import Publisher
 from lwd_sim.evaluate import batched, evaluation_seeds, rollout
 from lwd_sim.suite import LONG, SHORT, SUITE
 from lwd_sim.suite_data import mixture
@@ -36,6 +40,7 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--full', action='store_true')
     parser.add_argument('--data', type=Path)
+    parser.add_argument('--store', type=Path, help='publish the clone in this store')
     parser.add_argument('--demonstrations', type=int, help='of each task')
     parser.add_argument('--updates', type=int)
     parser.add_argument('--starts', type=int, help='held-out starts of each task')
@@ -67,6 +72,13 @@ def clone(episodes: list[EpisodeArrays], updates: int) -> ActingPolicy:
     return ActingPolicy(agent.acting_policy())
 
 
+def publish(policy: ActingPolicy, store: Path, updates: int) -> None:
+    """Leave the clone as a store's stable checkpoint."""
+    robot = RobotSpec.from_yaml(config_dir() / 'robots' / 'sim.yaml')
+    ref = Publisher(FolderStore(store), robot).publish(policy.policy, updates, {}, 'sft')
+    print(f'published {ref.digest[:12]} in {store}')
+
+
 def evaluate(policy: ActingPolicy, task: str, starts: int) -> dict[str, Any]:
     """Return success, score and time of one task; print them."""
     results = rollout(batched(policy), [task], evaluation_seeds(starts))
@@ -87,6 +99,8 @@ def main() -> None:
     print(f'{len(episodes)} demonstrations, {sum(map(len, episodes))} ticks, '
           f'{time.monotonic() - began:.0f} s')
     policy = clone(episodes, args.updates)
+    if args.store is not None:
+        publish(policy, args.store, args.updates)
     rows = {task: evaluate(policy, task, args.starts) for task in (*SHORT, *LONG)}
     short, long = (float(np.mean([rows[task]['success'] for task in group]))
                    for group in (SHORT, LONG))

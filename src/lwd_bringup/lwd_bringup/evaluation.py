@@ -22,6 +22,7 @@ from lwd_core.robot import RobotSpec
 from lwd_core.store import open_store, Store
 from lwd_core.task import load_tasks
 from lwd_sim.evaluate import batched, evaluation_seeds, rollout
+from lwd_sim.tasks import get_task
 
 BLOCK = 10  # starts of every task at once: more worlds need more memory
 CHANNELS = ('stable', 'candidate')
@@ -52,6 +53,7 @@ def evaluate(which: str, store: str, tasks: Sequence[str], episodes: int, first:
     """
     Return {digest, step, observation, tasks: {name: rate and mean seconds}, all, rows}.
 
+    A long task has 'substeps' too: how many episodes scored each 1, 0.5 and 0, and the mean.
     Starts are the held-out ones from number `first`; every task gets as many.
     """
     torch.set_num_threads(threads)
@@ -91,7 +93,7 @@ def _roll(acting: Any, tasks: list[str], seeds: list[int], pixels: bool,
         for found in rollout(batched(acting), tasks, seeds[begin:begin + BLOCK],
                              execute_steps=execute_steps, lookahead=lookahead, pixels=pixels):
             rows.append({'task': found.task, 'seed': found.seed, 'success': bool(found.success),
-                         'score': float(getattr(found, 'score', found.success)),
+                         'score': float(found.score), 'scores': list(found.scores),
                          'steps': found.steps})
         if report is not None:
             done = sum(row['success'] for row in rows)
@@ -106,6 +108,19 @@ def _summary(rows: list[dict[str, Any]], control_rate: float) -> dict[str, Any]:
         return {**rate([row['success'] for row in own]), 'score': round(score, 4),
                 'seconds': round(seconds, 2)}
 
-    names = dict.fromkeys(row['task'] for row in rows)
-    return {'tasks': {name: cell([row for row in rows if row['task'] == name]) for name in names},
-            'all': cell(rows)}
+    tasks = {}
+    for name in dict.fromkeys(row['task'] for row in rows):
+        own = [row for row in rows if row['task'] == name]
+        stages = substeps(get_task(name).stages, [row['scores'] for row in own])
+        tasks[name] = cell(own) | ({'substeps': stages} if stages else {})
+    return {'tasks': tasks, 'all': cell(rows)}
+
+
+def substeps(names: Sequence[str], scores: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
+    """Return one row a sub-step: its name, the mean over episodes, how many got 1, 0.5 and 0."""
+    rows = []
+    for number, name in enumerate(names):
+        own = [episode[number] for episode in scores]
+        rows.append({'name': name, 'mean': round(sum(own) / len(own), 4),
+                     **{f'{value:g}': own.count(value) for value in (1.0, 0.5, 0.0)}})
+    return rows

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import yaml
 
 from lwd_bringup.cli.main import app
+from lwd_bringup.evaluation import substeps
 from lwd_bringup.paths import checkout_dir, config_dir
 from lwd_bringup.value.sources import find_learner
 from lwd_bringup.value.view import chunk_starts, human_spans
@@ -129,6 +130,24 @@ def test_evaluation_prints_intervals_and_writes_every_episode(trained):
         run('evaluate', 'candidate', '--store', str(top / 'store'), '--tasks', 'nap')
     with pytest.raises(ValueError, match="no checkpoint 'ffff' in .*lwd checkpoints list"):
         run('evaluate', 'ffff', '--store', str(top / 'store'))
+
+
+def test_the_suite_is_evaluated_with_sub_step_scores(trained):
+    top, _ = trained
+    printed = run('evaluate', 'candidate', '--store', str(top / 'store'), '--suite', '--tasks',
+                  'restock_item,serve', '--episodes', '1', '--json', str(top / 'suite.json'))
+    tasks = json.loads((top / 'suite.json').read_text())['tasks']
+    assert 'substeps' not in tasks['restock_item']  # binary
+    stages = tasks['serve']['substeps']
+    assert len(stages) == 5 and all(one['1'] + one['0.5'] + one['0'] == 1 for one in stages)
+    assert tasks['serve']['score'] == pytest.approx(np.mean([one['mean'] for one in stages]))
+    assert all(f"serve: {one['name']}" in printed for one in stages)
+
+
+def test_sub_steps_are_counted_by_what_they_scored():
+    rows = substeps(('open', 'close'), [(1.0, 0.0), (0.5, 0.0), (1.0, 1.0)])
+    assert rows[0] == {'name': 'open', 'mean': 0.8333, '1': 2, '0.5': 1, '0': 0}
+    assert (rows[1]['mean'], rows[1]['0']) == (0.3333, 2)
 
 
 def test_values_are_drawn_with_interventions_chunks_and_a_filmstrip(trained, tmp_path: Path):

@@ -42,6 +42,7 @@ def evaluate(
     print(f"{result['digest'][:12]}  {result['kind']}, learner step {result['step']}, "
           f"{result['observation']} observation, held-out starts {first} to {first + episodes - 1}")
     _table(result)
+    _substeps(result)
     if json_file is not None:
         import json
 
@@ -67,3 +68,18 @@ def _table(result: dict[str, Any]) -> None:
                       *((f"{row['score']:.2f}",) if scored else ()), str(row['n']),
                       f"{row['seconds']:.1f}")
     Console().print(table)
+
+
+def _substeps(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style='bold', pad_edge=False)
+    for column in ('sub-step', 'mean', '1', '0.5', '0'):
+        table.add_column(column, justify='left' if column == 'sub-step' else 'right', no_wrap=True)
+    for task, row in result['tasks'].items():
+        for stage in row.get('substeps', ()):
+            table.add_row(f"{task}: {stage['name']}", f"{stage['mean']:.2f}",
+                          *(str(stage[value]) for value in ('1', '0.5', '0')))
+    if table.row_count:
+        Console().print(table)
