@@ -85,6 +85,16 @@ def test_a_straight_wrist_slows_a_turn_and_says_so(ik):
     assert steps[0].scale < 0.1 and 'singular' in steps[0].reason
 
 
+@pytest.mark.parametrize('turn', [0.03, 0.3, 1.0])
+def test_a_turn_that_cannot_be_made_does_not_stop_the_way(ik, turn):
+    straight = np.array([0.0, -0.2, 1.05, 0.0, 0.0, 0.0])
+    alone, _, _ = follow(ik, straight, [0.0, 0.0, -0.2, 0.0, 0.0, 0.0], 10)
+    way, _, steps = follow(ik, straight, [0.0, 0.0, -0.2, 0.0, 0.0, turn], 10)
+    assert steps[0].scale < 0.2 and 'singular' in steps[0].reason, 'the turn is slowed, and told'
+    assert way[2] < 0.9 * alone[2] < -0.05, 'the arm stands although it can go where it is pushed'
+    assert np.abs(way[:2]).max() < 0.01, 'bent off its direction'
+
+
 def test_no_joint_exceeds_its_limits_or_its_speed_whatever_is_asked(ik):
     rng = np.random.default_rng(0)
     for _ in range(20):

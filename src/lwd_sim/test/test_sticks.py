@@ -101,3 +101,44 @@ def test_he_hands_back_with_the_deadman_held_until_the_policy_drives(world):
     assert buttons[0], 'not granted yet'
     axes, buttons = operator.act(world, Intent(), False, False, True)
     assert not any(buttons)
+
+
+def toppled(turn):
+    """Return a cell whose milk lies on the table, its long side turned by `turn` [deg]."""
+    made = World('place')
+    made.reset(7)
+    qpos, qvel, ctrl = made.state()
+    joint = int(np.flatnonzero(made.model.jnt_type == mujoco.mjtJoint.mjJNT_FREE)[0])
+    address = made.model.jnt_qposadr[joint]
+    lies, turned, both = np.zeros(4), np.zeros(4), np.zeros(4)
+    mujoco.mju_axisAngle2Quat(lies, np.array([0.0, 1.0, 0.0]), np.pi / 2)
+    mujoco.mju_axisAngle2Quat(turned, np.array([0.0, 0.0, 1.0]), np.deg2rad(turn))
+    mujoco.mju_mulQuat(both, turned, lies)
+    qpos = qpos.copy()
+    qpos[address:address + 7] = [-0.25, 0.33, 0.035, *both]
+    made.set_state(qpos, np.zeros_like(qvel), ctrl)
+    made.steps = 0
+    return made
+
+
+@pytest.mark.parametrize('turn', [-90, -60, 120, 150])
+def test_through_sticks_and_ik_he_picks_up_what_fell_over(turn):
+    # The way down leads past a straight wrist, where the turn that he asks for cannot be made.
+    joystick = pytest.importorskip('lwd_intervention.teleop.joystick')
+    from lwd_core.robot import RobotSpec
+    from lwd_intervention.teleop.arms import Arms
+    from lwd_intervention.teleop.controls import JoySample
+    from lwd_intervention.teleop.mapping import Mapping
+    from lwd_sim.expert import Expert
+    robot = RobotSpec.from_yaml(TELEOP.parent / 'robots' / 'sim.yaml')
+    source = joystick.JoystickSource(
+        Mapping.from_yaml(TELEOP / 'scripted.yaml'),
+        Arms.from_yaml(TELEOP / 'arms' / 'sim.yaml', robot), robot)
+    cell, expert = toppled(turn), Expert('place')
+    source.begin(np.concatenate([np.append(cell.arm_command(arm), 0.98) for arm in ARMS]))
+    for tick in range(100):
+        axes = deflections(cell, expert.act(cell))
+        source.look(JoySample(0, tuple(axes), (1, 1, 0, 0, 0, 0, 0)))
+        if cell.step(source.step(tick, dict.fromkeys(ARMS, True), cell.joints()).positions):
+            break
+    assert cell.success()

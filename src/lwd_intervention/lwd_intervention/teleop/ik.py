@@ -5,7 +5,8 @@ The tool's position comes first, its direction is kept as well as the posture al
 remembered and made good where the wrist can. What cannot be followed is slowed down in its own
 direction rather than bent into another one: near singular postures and joint limits the
 least-squares step veers off what was asked, and it shrinks with that angle until the arm stands.
-How much is left is `IKStep.scale`.
+How much is left is `IKStep.scale`. A turn that cannot be made does not stop the tool's way: what is
+missing of a twist is tried again without its turn.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ EFFORT_FREE, EFFORT_STOP = 9.0, 18.0   # rad of the joints for a metre of the to
 TURN_LENGTH = 0.35      # m: how much a turn by 1 rad counts as a way in that effort
 SINGULAR = 0.015        # m/rad, smallest singular value of a posture that counts as singular
 AT_LIMIT = 0.01         # rad
+SLOWED = 0.95           # share of what was asked below which a step counts as slowed down
 
 
 @dataclass(frozen=True)
@@ -97,17 +99,32 @@ class ArmIK:
         if not np.any(twist):
             return IKStep(joints, 1.0)
         asked = np.asarray(twist, dtype=float) * dt
+        whole = self._follow(joints, asked, dt)
+        change, given = whole.joints - joints, whole.scale * asked
+        if whole.scale < SLOWED and asked[:3].any() and asked[3:].any():
+            # A turn that the wrist cannot make must not stop the way that the tool can go.
+            straight = asked * np.repeat([1.0, 0.0], 3)
+            way = self._follow(joints, straight, dt)
+            rest = 1.0 - whole.scale
+            change = change + rest * (way.joints - joints)
+            change, slower, _ = self._slow_joints(change, dt)
+            given = slower * (given + rest * way.scale * straight)
+        after = np.clip(joints + change, self.lower, self.upper)
+        self._remember(joints, after, given)
+        return IKStep(after, whole.scale, whole.reason)
+
+    def _follow(self, joints: Vector, asked: Vector, dt: float) -> IKStep:
+        """Return the step towards `asked` [6] (m, rad), slowed down in its own direction."""
         change, made_good = self._solve(joints, asked, dt)
         jacobian = self._jacobian()
         keep = self._approach(joints, change, asked, jacobian)
-        change, slowed = self._slow_joints(change, dt)
+        change, _, slowed = self._slow_joints(change, dt)
         got = jacobian @ change - made_good
-        parts = [_follow(got[part], asked[part]) for part in (slice(0, 3), slice(3, 6))
+        parts = [_share(got[part], asked[part]) for part in (slice(0, 3), slice(3, 6))
                  if np.any(asked[part])]
         keep *= min(keep for _, keep in parts)
         scale = min(follow for follow, _ in parts) * keep
         after = np.clip(joints + keep * change, self.lower, self.upper)
-        self._remember(joints, after, scale * asked)
         return IKStep(after, scale, self._why(scale, joints, change, jacobian, slowed))
 
     def _solve(self, joints: Vector, asked: Vector, dt: float) -> tuple[Vector, Vector]:
@@ -150,17 +167,17 @@ class ArmIK:
             return 1.0
         return float(np.clip((EFFORT_STOP - there) / (EFFORT_STOP - EFFORT_FREE), 0.0, 1.0))
 
-    def _slow_joints(self, change: Vector, dt: float) -> tuple[Vector, str]:
-        """Return the step within the joints' speeds, its direction kept, and the slowest joint."""
+    def _slow_joints(self, change: Vector, dt: float) -> tuple[Vector, float, str]:
+        """Return the step within the joints' speeds, its direction kept, its share, the joint."""
         ratio = np.abs(change) / (self.speed * dt)
         worst = int(np.argmax(ratio))
         if ratio[worst] <= 1.0:
-            return change, ''
-        return change / ratio[worst], self.arm.joints[worst]
+            return change, 1.0, ''
+        return change / ratio[worst], 1.0 / float(ratio[worst]), self.arm.joints[worst]
 
     def _why(self, scale: float, joints: Vector, change: Vector, jacobian: Vector,
              slowed: str) -> str:
-        if scale > 0.95:
+        if scale > SLOWED:
             return ''
         at_limit = ((joints - self.lower < AT_LIMIT) & (change <= 0.0)) | (
             (self.upper - joints < AT_LIMIT) & (change >= 0.0))
@@ -188,7 +205,7 @@ class ArmIK:
         return np.vstack([rotation @ own[:3], rotation @ own[3:]])
 
 
-def _follow(got: Vector, asked: Vector) -> tuple[float, float]:
+def _share(got: Vector, asked: Vector) -> tuple[float, float]:
     """Return the share [0, 1] of `asked` [3] that `got` gives, and how much of it may be kept."""
     follow = float(got @ asked / (asked @ asked))
     if follow <= 0.0:
