@@ -11,17 +11,15 @@ Not thread-safe: whoever calls `step` also calls `add`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 import logging
 import math
 from pathlib import Path
 import time
 from typing import Any
 
-import torch
-
 from lwd_core.checkpoint import CheckpointRef
 from lwd_core.store import StoreError
+from lwd_learner import learner_state
 from lwd_learner.algorithms.agent import Agent
 from lwd_learner.audit import findings
 from lwd_learner.batches import Batches
@@ -33,7 +31,7 @@ from lwd_learner.metrics_log import MetricsLog
 from lwd_learner.publish import Publisher
 from lwd_learner.replay import imitation_rule, ReplayBuffer
 from lwd_learner.sampler import AdaptiveSampler
-from lwd_learner.state_io import load_state, save_state, StateError
+from lwd_learner.state_io import load_state, save_state
 from lwd_learner.status import compare_corrections, Status
 
 LOGGER = logging.getLogger(__name__)
@@ -67,13 +65,13 @@ class OnlineLearner:
         self.sampler = AdaptiveSampler(config.sampler, seed)
         self.batches = Batches(self.buffer, self.sampler, config, agent.config, seed)
         self._limits = Limits(config.learning.max_value_loss, config.learning.max_q)
-        self._offline = Budget(
+        self.offline = Budget(
             max(config.learning.offline_steps, 1), config.learning.offline_seconds, clock)
-        self._online_updates = 0
+        self.online_updates = 0
         self._online_since: float | None = None
         self._clock = clock
         self._published_at = self._saved_at = clock()
-        self._published_step = 0
+        self.published_step = 0
         self._retry_at = -math.inf
         self._corrections: dict[str, float] = {}
         self._compared_step = 1 - COMPARE_EVERY  # first after one step
@@ -109,7 +107,7 @@ class OnlineLearner:
     @property
     def offline_fraction(self) -> float:
         """Return the used share of the offline budget, in [0, 1]."""
-        return self._offline.fraction
+        return self.offline.fraction
 
     def step(self) -> dict[str, Any] | None:
         """Take one update if there is something to learn from; None otherwise."""
@@ -126,12 +124,21 @@ class OnlineLearner:
             self.sampler.record(
                 batch['task'].numpy(), batch['origin'].numpy(), losses.detach().numpy())
         self.step_count += 1
-        self._offline.done += self.phase == OFFLINE
-        self._online_updates += self.phase == ONLINE
+        self.offline.done += self.phase == OFFLINE
+        self.online_updates += self.phase == ONLINE
         self.meter.add(metrics)
         if self.step_count % self.config.learning.metrics_every == 0:
             self._write_metrics()
         return metrics
+
+    @property
+    def online_seconds(self) -> float:
+        """Return how long the online phase has lasted where the imitation rate falls with it."""
+        return 0.0 if self._online_since is None else self._clock() - self._online_since
+
+    @online_seconds.setter
+    def online_seconds(self, seconds: float) -> None:
+        self._online_since = self._clock() - seconds if seconds else None
 
     def _anneal(self) -> None:
         settings = self.config.learning
@@ -158,14 +165,14 @@ class OnlineLearner:
     def publish_if_due(self) -> CheckpointRef | None:
         """Publish when enough steps and enough time have passed."""
         settings = self.config.publish
-        due = (self.step_count - self._published_step >= settings.every_steps
+        due = (self.step_count - self.published_step >= settings.every_steps
                and self._clock() - self._published_at >= settings.every_seconds
                and self._clock() >= self._retry_at)
         return self.publish() if due else None
 
     def publish(self) -> CheckpointRef | None:
         """Publish the acting policy now; None after a fault, and when nothing was learned since."""
-        if self.phase == FAULT or self.step_count == self._published_step:
+        if self.phase == FAULT or self.step_count == self.published_step:
             return None
         self._published_at = self._clock()
         try:
@@ -182,7 +189,7 @@ class OnlineLearner:
             return None
         self.checkpoint, self.trouble = ref, ''
         self.published += 1
-        self._published_step = self.step_count
+        self.published_step = self.step_count
         return ref
 
     @property
@@ -220,18 +227,7 @@ class OnlineLearner:
         """Save everything a restart needs beside the episodes; not after a fault."""
         if self.phase == FAULT or self.step_count == 0:
             return
-        save_state(self.work_dir / STATE_FILE, {
-            'agent': self.agent.state_dict(), 'batches': self.batches.state_dict(),
-            'policy': self.agent.acting_policy().config(),
-            'normalization': self.agent.acting_policy().normalization(),
-            'torch_rng': torch.get_rng_state(), 'step': self.step_count,
-            'offline_done': self._offline.done, 'online_updates': self._online_updates,
-            'online_seconds': 0.0 if self._online_since is None
-            else self._clock() - self._online_since,
-            'published': self.published, 'published_step': self._published_step,
-            'parent': self.publisher.parent, 'root': self.root,
-            'kept': [asdict(ref) for ref in self.publisher.published],
-        })
+        save_state(self.work_dir / STATE_FILE, learner_state.saved(self))
         self._saved_at = self._clock()
 
     def resume(self) -> bool:
@@ -239,21 +235,7 @@ class OnlineLearner:
         path = self.work_dir / STATE_FILE
         if not path.exists():
             return False
-        state = load_state(path)
-        try:
-            self.agent.load_state_dict(state['agent'])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise StateError(f'{path}: does not fit the configuration ({error}): give the file it '
-                             'was made with, or remove the state to start over') from error
-        self.batches.load_state_dict(state['batches'])
-        torch.set_rng_state(state['torch_rng'])
-        self.step_count, self._offline.done = state['step'], state['offline_done']
-        self._online_updates = state['online_updates']
-        self.published, self._published_step = state['published'], state['published_step']
-        if state['online_seconds']:
-            self._online_since = self._clock() - state['online_seconds']
-        self.publisher.parent, self.root = state['parent'], state['root']
-        self.publisher.published = [CheckpointRef(**fields) for fields in state['kept']]
+        learner_state.restore(self, load_state(path), str(path))
         return True
 
     # -- parts
@@ -271,11 +253,11 @@ class OnlineLearner:
         learning = self.config.learning
         if not learning.offline_steps:
             return False
-        return self._offline.fraction < 1.0
+        return self.offline.fraction < 1.0
 
     def _within_ratio(self) -> bool:
         ratio = self.config.learning.updates_per_transition
-        if not ratio or self._online_updates < ratio * self.buffer.transitions[1]:
+        if not ratio or self.online_updates < ratio * self.buffer.transitions[1]:
             return True
         self.reason = f'waits for data: {ratio:g} updates a transition are done'
         return False

@@ -121,6 +121,9 @@ class ObservationNet(nn.Module):
 class Critic(ObservationNet):
     """Q heads and V over one encoder; actions enter normalised, observations in robot units."""
 
+    action_mean: Tensor
+    action_std: Tensor
+
     def __init__(self, policy: FlowNetwork, config: CriticConfig, atoms: int):
         """Take input sizes and normalisation from `policy`; `atoms` = 1 makes V a scalar."""
         super().__init__(policy, config.hidden, config.input_noise)
