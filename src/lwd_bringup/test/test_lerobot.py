@@ -2,6 +2,7 @@
 """LeRobot v3.0: what is written follows its schema, and comes back as it was."""
 
 import json
+import os
 
 from exchange_fixtures import picture, record, ROBOT, ROBOT_FILE
 import numpy as np
@@ -159,6 +160,18 @@ def test_a_gap_parts_a_recording():
         def __len__(self):
             return 6
     assert list(contiguous(Data())) == [(0, 2), (2, 5), (5, 6)]
+
+
+def test_an_export_is_closed_to_others_as_the_bags_are(recorded, tmp_path):
+    before = os.umask(0)
+    try:
+        export_lerobot(recorded[:1], tmp_path / 'new')
+    finally:
+        os.umask(before)
+    found = [tmp_path / 'new', *(tmp_path / 'new').rglob('*')]
+    assert len(found) > 8
+    for path in found:
+        assert path.stat().st_mode & 0o007 == 0, path
 
 
 def test_an_existing_folder_is_left_alone_and_an_error_leaves_nothing(recorded, tmp_path):

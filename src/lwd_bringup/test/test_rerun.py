@@ -20,6 +20,7 @@ def exported(tmp_path_factory):
     top = tmp_path_factory.mktemp('rerun')
     folder = record(top, 'x', ticks=30, human=(10, 16))
     export_rerun(folder, top / 'new' / 'x.rrd')
+    assert (top / 'new' / 'x.rrd').stat().st_mode & 0o007 == 0
     reader = chunk.RrdReader(top / 'new' / 'x.rrd')
     assert len(reader.recordings()) == len(reader.blueprints()) == 1
     assert [path.name for path in (top / 'new').iterdir()] == ['x.rrd']

@@ -10,7 +10,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from lwd_core.stores.files import DIR_MODE, FILE_MODE, fsync_dir, make_dirs, Pace, write_atomic
+from lwd_core.stores.files import (
+    close_to_others,
+    DIR_MODE,
+    FILE_MODE,
+    fsync_dir,
+    make_dirs,
+    Pace,
+    write_atomic,
+)
 from lwd_core.stores.folder import FolderStore
 from lwd_core.stores.paths import (
     check_relative,
@@ -22,7 +30,8 @@ from lwd_core.stores.paths import (
 
 __all__ = [
     'DIR_MODE', 'FILE_MODE', 'FolderStore', 'Pace', 'Store', 'StoreAwayError', 'StoreError',
-    'check_relative', 'fsync_dir', 'is_bucket', 'make_dirs', 'open_store', 'write_atomic',
+    'check_relative', 'close_to_others', 'fsync_dir', 'is_bucket', 'make_dirs', 'open_store',
+    'write_atomic',
 ]
 _BUCKETS = ('s3://',)
 

@@ -19,7 +19,7 @@ from lwd_core.episode import read_episode
 from lwd_core.episode.errors import TRANSIENT
 from lwd_core.flow.trunk import KeypointTrunk
 from lwd_core.hashing import sha256_bytes
-from lwd_core.store import Store, StoreError
+from lwd_core.store import make_dirs, Store, StoreError
 from lwd_learner.conversion import convert_job, Converted, IngestSettings, Job, Reader
 from lwd_learner.episodes import EpisodeArrays, EpisodeArraysError
 from lwd_learner.index import EpisodeIndex, IndexRow
@@ -56,7 +56,7 @@ class Ingest:
             settings.trunk, (KeypointTrunk, type(None)))
         self.workers = (workers if workers is not None else os.cpu_count() or 1) * portable
         self._reader = reader
-        work_dir.mkdir(parents=True, exist_ok=True)
+        make_dirs(work_dir)
         self._lock = _lock(work_dir / 'lock')
         self.index = EpisodeIndex(work_dir / 'index.sqlite')
         self._known = self.index.paths()

@@ -26,6 +26,7 @@ from lwd_bringup.export.statistics import (
     vector_stats,
 )
 from lwd_bringup.export.video import VideoFiles
+from lwd_core.store import close_to_others, make_dirs
 
 PARTIAL = '.partial'
 
@@ -42,7 +43,7 @@ class LeRobotWriter:
         self.fps, self.robot_type = fps, robot_type
         self._work = folder.with_name(folder.name + PARTIAL)
         shutil.rmtree(self._work, ignore_errors=True)
-        self._work.mkdir(parents=True)
+        make_dirs(self._work)  # closed to others: what libraries write below shows people
         self._videos = {
             name: VideoFiles(self._work, name, fps, (feature['shape'][1], feature['shape'][0]))
             for name, feature in features.items() if feature['dtype'] == 'video'}
@@ -131,6 +132,7 @@ class LeRobotWriter:
         path = self._work / lr.EPISODES_PATH.format(**lr.file_of(0))
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.Table.from_pylist(self._episodes), path)
+        close_to_others(self._work)
         os.replace(self._work, self.folder)
 
     def _close(self) -> None:

@@ -12,6 +12,7 @@ Timelines: `time`, s since the first tick, and `tick`.
 from __future__ import annotations
 
 from pathlib import Path
+import tempfile
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from lwd_bringup.audits import seen_with
 from lwd_bringup.export.errors import ExchangeError
 from lwd_core.episode import EpisodeMeta, read_episode
 from lwd_core.robot import RobotSpec
+from lwd_core.store import close_to_others, make_dirs
 
 DRIVERS = {0: 'hold', 1: 'policy', 2: 'human'}
 MEASURED, SENT = 'measured', 'sent'
@@ -33,17 +35,17 @@ def export_rerun(folder: Path, out: Path) -> None:
     meta = EpisodeMeta.read(folder)
     robot = RobotSpec.from_dict(meta.robot_spec, str(folder))
     data = read_episode(folder, robot, seen_with(meta, robot), require_outcome=False)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f'.{out.name}.partial')
-    try:
+    make_dirs(out.parent)
+    # A folder that is closed to others: Rerun writes files that are not.
+    with tempfile.TemporaryDirectory(prefix='.rerun-', dir=out.parent) as scratch:
+        partial = Path(scratch) / out.name
         recording = rr.RecordingStream('lwd', recording_id=meta.id)
         recording.save(str(partial), default_blueprint=_blueprint(robot, data.cameras))
         _write(rr, recording, robot, data)
         recording.flush()
         recording.disconnect()
+        close_to_others(partial)
         partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def arms_of(robot: RobotSpec) -> dict[str, list[int]]:

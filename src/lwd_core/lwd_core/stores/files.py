@@ -31,6 +31,12 @@ def make_dirs(path: Path) -> None:
                 raise
 
 
+def close_to_others(path: Path) -> None:
+    """Take from others what a library left them of a file, or of a folder and all in it."""
+    for one in (path, *(path.rglob('*') if path.is_dir() else ())):
+        one.chmod(one.stat().st_mode & (DIR_MODE if one.is_dir() else FILE_MODE))
+
+
 def create(path: Path, flags: int = os.O_EXCL) -> int:
     """Return a descriptor to write the file `path`, new unless `flags` say otherwise."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | flags, FILE_MODE)
