@@ -48,7 +48,8 @@ TARGET_MS = 1.0
 def write_robot(folder: Path, rate: float) -> Path:
     """Write the simulated robot's file with this rate and real cameras."""
     data = yaml.safe_load((config_dir() / 'robots' / 'sim.yaml').read_text())
-    data |= {'control_rate': rate, 'state_names': []}
+    data |= {'control_rate': rate, 'state_names': [],
+             'mjcf': str((config_dir() / 'robots' / data['mjcf']).resolve())}
     for camera in data['cameras']:
         camera |= {'width': 640, 'height': 480, 'rate': 30.0}
     data['max_observation_age'] = {'joint_states': 1.0, 'camera': 1.0}
@@ -173,7 +174,7 @@ def main() -> None:
     options = parser.parse_args()
     options.seconds = options.seconds or (600.0 if options.full else 90.0)
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    os.environ.setdefault('ROS_DOMAIN_ID', '83')
+    os.environ.setdefault('ROS_DOMAIN_ID', str(60 + os.getpid() % 40))  # beside others'
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the processes are ended too
     started, load = time.perf_counter(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+import shutil
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,31 @@ def make(kind: str, robot: RobotSpec, seed: int = 0) -> tuple[Policy, dict[str, 
     config = {'action_dim': robot.action_dim, 'joint_dim': robot.action_dim,
               'state_dim': len(robot.state_names), **KINDS[kind]}
     return make_policy(config, norms), norms
+
+
+class Learner:
+    """Publishes checkpoint after checkpoint, each with other weights, and keeps only the newest.
+
+    A learner has a machine of its own: what it costs here must not be taken for the reload's.
+    """
+
+    KEPT = 5
+
+    def __init__(self, folder: Path, kind: str, robot: RobotSpec) -> None:
+        self._folder, self._robot = folder, robot
+        self._policy, self._norms = make(kind, robot)
+        self._published: list[CheckpointRef] = []
+
+    def publish(self) -> CheckpointRef:
+        """Write the checkpoint of the next step."""
+        weights = {name: value.clone() for name, value in self._policy.state_dict().items()}
+        step = self._published[-1].step + 1 if self._published else 1
+        next(iter(weights.values())).flatten()[0] += 1e-3 * step
+        self._published.append(save_checkpoint(FolderStore(self._folder), CheckpointContents(
+            self._policy.config(), weights, self._norms, step, robot=self._robot)))
+        if len(self._published) > self.KEPT:
+            shutil.rmtree(self._folder / self._published.pop(0).uri)
+        return self._published[-1]
 
 
 def publish(store: FolderStore, kind: str, robot: RobotSpec, step: int) -> CheckpointRef:

@@ -139,7 +139,7 @@ def _mib(process: psutil.Process) -> float:
 def spinning(robot: RobotSpec) -> Any:
     """Yield a rig that spins in a thread."""
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    os.environ.setdefault('ROS_DOMAIN_ID', '95')
+    os.environ.setdefault('ROS_DOMAIN_ID', str(60 + os.getpid() % 40))  # beside others'
     rclpy.init()
     rig, executor = Rig(robot), SingleThreadedExecutor()
     executor.add_node(rig)

@@ -71,21 +71,16 @@ def make_ordinary(pid: int, niceness: int = 0) -> None:
         os.setpriority(os.PRIO_PROCESS, pid, ORDINARY_NICENESS + niceness)
 
 
-def step_back(thread: int, niceness: int) -> None:
-    """Let a thread of this process yield: Linux gives every thread its own niceness.
+def step_back_all(niceness: int) -> None:
+    """Let every thread of this process yield, and those it starts later.
 
     `niceness` counts from this process's at its start; a thread that stands further back stays.
     """
-    with contextlib.suppress(OSError, AttributeError):
-        wanted = ORDINARY_NICENESS + niceness
-        if os.getpriority(os.PRIO_PROCESS, thread) < wanted:
-            os.setpriority(os.PRIO_PROCESS, thread, wanted)
-
-
-def step_back_all(niceness: int) -> None:
-    """Let every thread of this process yield, and those it starts later."""
+    wanted = ORDINARY_NICENESS + niceness
     for thread in _threads():
-        step_back(thread, niceness)
+        with contextlib.suppress(OSError, AttributeError):
+            if os.getpriority(os.PRIO_PROCESS, thread) < wanted:
+                os.setpriority(os.PRIO_PROCESS, thread, wanted)
 
 
 def _threads() -> list[int]:

@@ -7,7 +7,9 @@
     drop  {digest}                        -
 
 Loading runs in a thread beside acting, so that the old policy goes on while a new one is warmed.
-It steps back for what acts; while nothing can act the robot stands, and nothing steps back.
+It does not step back behind the acting thread: both need the interpreter, and who holds it at a low
+priority keeps the other one waiting. While nothing can act the robot stands, and the whole worker
+runs at the node's priority.
 Run as `python -m lwd_policy_node.worker FD LOADER ARENA_FD NICENESS`; it ends when the other side
 closes.
 """
@@ -26,7 +28,7 @@ import numpy as np
 from lwd_core.checkpoint import CheckpointError
 from lwd_core.chunks.continuation import Continuation
 from lwd_core.observation import decoded, Observation
-from lwd_core.priority import step_back, step_back_all
+from lwd_core.priority import step_back_all
 from lwd_core.robot import RobotSpec
 from lwd_core.store import StoreAwayError
 from lwd_policy_node.arena import Arena
@@ -35,9 +37,8 @@ from lwd_policy_node.wire import decode, encode, Frame
 
 Loader = Callable[[LoadRequest], Loaded]
 DEFAULT_LOADER = 'lwd_policy_node.loading:load'
-LOADING_NICENESS = 10
 AWAY = (StoreAwayError, ConnectionError)  # say nothing of the policy: it is tried again
-SWITCH_INTERVAL_S = 0.001  # how long a loading thread may keep the interpreter from the acting one
+SWITCH_INTERVAL_S = 1e-4  # how long a loading thread may keep the interpreter from the acting one
 
 
 class WorkerCore:
@@ -81,8 +82,6 @@ class WorkerCore:
         fields = frame.fields
         try:
             request = LoadRequest(**{**fields, 'robot': RobotSpec.from_dict(fields['robot'])})
-            if self._policies:
-                step_back(threading.get_native_id(), LOADING_NICENESS)
             with self._loading:
                 loaded = self._loader(request)
         except Exception as error:  # a candidate must never take the acting policy down
