@@ -75,6 +75,8 @@ PROFILES = {
     'evening': Profile(('place', 'crate', 'handover'), 3, 2, 1000, 20, 1200, 3, 20, 800, 30, 10),
     'suite_short': Profile(SUITE_SHORT, 3, 8, 1000, 6, 1000, 2, 12, 500, 20, 0,
                            REDUCED, 0.5),
+    'suite_few': Profile(SUITE_SHORT, 2, 3, 500, 10, 1000, 3, 12, 500, 20, 0,
+                         ('sft', 'hg_dagger', 'lwd', 'lwd_near'), 0.5),
     'full': Profile(tuple(SUITE), 3, 25, 6000, 10, 4000, 4, 16, 1500, 50, 10, watched=0.5),
 }
 
