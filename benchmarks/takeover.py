@@ -97,7 +97,8 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[np.ndarray, np.n
 def write_robot(options: argparse.Namespace, folder: Path) -> str:
     """Write the simulated robot's file at the wanted rate; without cameras unless they count."""
     data = yaml.safe_load((config_dir() / 'robots' / 'sim.yaml').read_text())
-    data |= {'control_rate': options.rate, 'state_names': []}
+    data |= {'control_rate': options.rate, 'state_names': [],
+             'mjcf': str((config_dir() / 'robots' / data['mjcf']).resolve())}
     # A driver that is kept from its own tick is not what is measured here.
     data['max_observation_age'] = {'joint_states': 1.0, 'camera': 1.0}
     if not options.full:
