@@ -12,8 +12,8 @@ import numpy as np
 # In the order they happen. 'encode', 'network' (a remote policy's) and 'sample' are parts of
 # 'inference', which the worker measures; 'latency' is from the request to the chunk; 'lateness'
 # from the tick's stamp to its command.
-SECTIONS = ('assemble', 'encode', 'network', 'sample', 'inference', 'latency', 'publish',
-            'lateness')
+WORKERS = ('encode', 'network', 'sample')
+SECTIONS = ('assemble', *WORKERS, 'inference', 'latency', 'publish', 'lateness')
 KEPT = 5000  # samples by section: over three minutes of ticks at 25 Hz
 RECENT_CHUNKS = 200  # over which PolicyStatus gives latencies
 REASONS_KEPT = 8  # different reasons for starved ticks
@@ -84,7 +84,7 @@ class Cadence:
         """Count the times of a chunk that arrived [s]; `sections` are those the worker told."""
         self.add('inference', inference)
         self.add('latency', latency)
-        for section in ('encode', 'sample'):
+        for section in WORKERS:
             if section in sections:
                 self.add(section, sections[section])
         self.recent.append(latency)

@@ -50,10 +50,10 @@ class Rig:
             self.samples()
         self.loop.on_tick(self.tick_number * PERIOD, missed)
 
-    def reply(self, seconds=0.0):
+    def reply(self, seconds=0.0, sections=None):
         self.now += seconds
         planned, _ = self.asked[-1]
-        self.loop.on_chunk(planned.chunk_id, np.zeros((HORIZON, 3), np.float32), seconds)
+        self.loop.on_chunk(planned.chunk_id, np.zeros((HORIZON, 3), np.float32), seconds, sections)
 
 
 @pytest.fixture
@@ -101,6 +101,16 @@ def test_a_simulation_that_waits_makes_nothing_late_and_one_that_steps_on_does(r
     simulated[0] = (rig.tick_number + 2) * PERIOD  # one period past the next tick
     rig.tick()
     assert rig.loop.late_ticks == 1 and len(rig.commands) == 2
+
+
+def test_the_time_on_the_way_to_a_remote_policy_is_reported_apart_from_its_own(rig):
+    rig.drive()
+    rig.tick()
+    rig.reply(0.01, {'encode': 0.001, 'network': 0.006, 'sample': 0.003})
+    cadence = rig.loop.cadence
+    assert [cadence.quantile(name, 50) for name in ('encode', 'network', 'sample')] == [
+        0.001, 0.006, 0.003]
+    assert 'network' in cadence.report('episode_1')
 
 
 def test_a_tick_handed_over_late_is_not_the_policys_lateness(robot):
