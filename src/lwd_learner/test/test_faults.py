@@ -164,6 +164,46 @@ def test_only_failures_are_learned_from_and_logged(tmp_path, caplog):
     assert 'has only failures (2)' in caplog.text
 
 
+def refilled(learner: OnlineLearner, *episodes) -> OnlineLearner:
+    learner.buffer = learner.batches._buffer = ReplayBuffer(8)
+    for one in episodes:
+        learner.add(one)
+    return learner
+
+
+def test_an_empty_buffer_takes_no_step_and_publishes_nothing(tmp_path):
+    learner = refilled(learner_of(tmp_path))
+    assert learner.run(steps=2) == 0 and learner.publish() is None
+    assert learner.reason == 'waits for online episodes: 0 of 1'
+
+
+def test_a_single_episode_is_learned_from_and_logged(tmp_path, caplog):
+    learner = refilled(learner_of(tmp_path), made('only'))
+    assert learner.run(steps=3) == 3
+    assert "task 'place' has a single episode" in caplog.text
+    assert all(torch.isfinite(p).all() for p in learner.agent.acting.parameters())
+
+
+@pytest.mark.parametrize('algorithm', ['lwd', 'recap', 'iql', 'dagger'])
+def test_actions_that_never_move_are_normalised_with_a_floor_and_logged(
+        tmp_path, caplog, algorithm):
+    still = np.full((40, 14), 0.3, np.float32)
+    still[:, 0] = np.linspace(0, 1, 40)
+    demos = [made('s0', 'offline', actions=still), made('s1', 'offline', actions=still)]
+    config = LearnerConfig.from_dict(
+        {**SMALL, 'agent': {**SMALL['agent'], 'algorithm': algorithm}})
+    policy = fresh_policy(config, demos, 0)
+    learner = OnlineLearner(make_agent(config, policy, 0), config,
+                            Publisher(FolderStore(tmp_path / 'store'), ROBOT), tmp_path / 'work')
+    for one in (*demos, made('s2', actions=still)):
+        learner.add(one)
+    assert learner.run(steps=3) == 3
+    assert 'action dimensions [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13] never move' in caplog.text
+    batch = learner.buffer.gather(np.arange(8))
+    assert float(policy.normalize_action(batch['action']).abs().max()) < 10
+    assert all(torch.isfinite(p).all() for p in learner.agent.acting.parameters())
+
+
 def test_recordings_of_two_robot_specifications_are_not_mixed():
     buffer = buffer_of(made('a', robot_digest='1' * 64))
     with pytest.raises(EpisodeArraysError, match='recorded with robot specification 222222222222'):
