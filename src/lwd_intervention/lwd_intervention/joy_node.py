@@ -39,7 +39,8 @@ from lwd_intervention.teleop.sdl import (
 )
 from lwd_msgs.msg import TeleopStatus
 
-REMIND = 30.0    # s between two reminders that nothing is plugged in
+FIRST = 2.0      # s until it is said that nothing is plugged in
+REMIND = 30.0    # s until it is said again
 FRAME = 0.05     # s between two pictures in the window
 
 
@@ -79,7 +80,7 @@ class JoyNode(Node):
         self._keys: SdlKeyboard | None = None
         self._panel: Panel | None = None
         self._plugged = ''
-        self._reminded = time.monotonic()
+        self._reminded = time.monotonic() - REMIND + FIRST
         self._drawn = 0.0
         self._shown = Shown(rows=cheatsheet(self._mappings[0]), teleop='no device yet')
         self._joy = publisher(self, topics.JOY)

@@ -87,7 +87,24 @@ def test_a_gamepad_is_found_read_in_the_layout_of_ros_lost_and_found_again():
     assert 'done' in ran.stdout, ran.stdout + ran.stderr
     assert 'device: Virtual Controller 6 21' in ran.stdout
     assert 'axes: [1.0, 1.0, 0.0, 0.0, 0.0, -1.0]' in ran.stdout
-    assert 'plug one in' in ran.stdout and '--teleop keyboard' in ran.stdout
+    assert 'plug one in' in ran.stdout
+
+
+@pytest.mark.parametrize(('display', 'step'), [
+    (':7', 'or use --teleop keyboard'), ('', 'lwd up sim --operator supervise')])
+def test_without_a_device_the_next_step_is_said_at_once(display, step):
+    environment = {**os.environ, 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+                   'ROS_DOMAIN_ID': '49', 'DISPLAY': display, 'WAYLAND_DISPLAY': ''}
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'lwd_intervention.joy_node', '--ros-args', '-p',
+         f'mapping_dir:={CONFIG}', '-p', 'window:=no'],
+        stderr=subprocess.PIPE, text=True, env=environment)
+    try:
+        line = next(line for line in process.stderr if 'no gamepad' in line)
+    finally:
+        process.terminate()
+        process.wait(30)
+    assert 'plug one in' in line and 'group input' in line and step in line
 
 
 def test_a_keyboard_without_a_display_is_refused_with_the_next_step():

@@ -84,8 +84,11 @@ class SdlPads:
     def missing(self) -> str:
         """Say what SDL sees."""
         seen = f'SDL sees {", ".join(self._seen)}' if self._seen else 'SDL sees no device'
+        otherwise = ('use --teleop keyboard' if has_display() else
+                     'watch the scripted operator: lwd up sim --operator supervise')
         return (f'no gamepad{" called " + self._name if self._name else ""}: plug one in '
-                f'({seen}; may this user read /dev/input/event*?), or use --teleop keyboard')
+                f'({seen}; where it is plugged in, this user must be in the group input to read '
+                f'/dev/input/event*), or {otherwise}')
 
     def _attached(self) -> bool:
         return bool(self._open.get_init() if self._raw else self._open.attached())
