@@ -11,8 +11,8 @@ from _table.plan import is_long, METHODS, Piece, Profile
 # Processor seconds on one core of an x86-64 server: an update of each algorithm at the shared
 # recipe's sizes, and a control step of an episode with its share of inference (watched: with the
 # expert who looks on). `lwd` is V, Q, a clone of 128 steps, and QAM at every eighth.
-UPDATE = {'sft': 0.012, 'filtered_bc': 0.012, 'hg_dagger': 0.012, 'iql': 0.020, 'recap': 0.018,
-          'lwd': 0.030}
+UPDATE = {'sft': 0.012, 'filtered_bc': 0.012, 'hg_dagger': 0.012, 'iql': 0.020, 'recap': 0.015,
+          'lwd': 0.035}
 STEP, WATCHED_STEP = 0.0008, 0.0018
 EPISODE = {False: 160, True: 900}  # control steps of a short task's episode, of a long one's
 
