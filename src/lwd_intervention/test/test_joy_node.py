@@ -97,7 +97,7 @@ def test_without_a_device_the_next_step_is_said_at_once(display, step):
                    'ROS_DOMAIN_ID': '49', 'DISPLAY': display, 'WAYLAND_DISPLAY': ''}
     process = subprocess.Popen(
         [sys.executable, '-m', 'lwd_intervention.joy_node', '--ros-args', '-p',
-         f'mapping_dir:={CONFIG}', '-p', 'window:=no'],
+         f'mapping_dir:={CONFIG}', '-p', "window:='no'"],
         stderr=subprocess.PIPE, text=True, env=environment)
     try:
         line = next(line for line in process.stderr if 'no gamepad' in line)
