@@ -160,7 +160,8 @@ def test_a_discount_on_the_task_s_time_scale_shows_it_too():
 @pytest.mark.parametrize(('takeover', 'gamma'), [('failure', 0.9999), ('ordinary', 0.95)])
 def test_the_tilt_prefers_the_chunk_that_needs_no_rescue(takeover, gamma):
     agent, _ = learned(takeover, gamma, 800, algorithm='lwd', form='residual', tilt_hidden=64,
-                       qam={'beta': 20.0, 'learning_rate': 1e-3, 'robust': 'drop'})
+                       actor_every=2,
+                       qam={'beta': 20.0, 'learning_rate': 2e-3, 'robust': 'drop'})
     noise = torch.randn(256, H, 1, generator=torch.Generator().manual_seed(1))
     share = []
     with torch.no_grad():
