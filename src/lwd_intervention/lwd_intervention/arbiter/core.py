@@ -16,33 +16,28 @@ Pure and single-threaded: events in, records out; `arbiter_node.py` holds the lo
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 
-from lwd_core.clock import NS_PER_S, Tick
-from lwd_core.guard import Clamp, GuardResult
+from lwd_core.clock import Tick
 from lwd_core.guard_shield import Workspace
 from lwd_core.robot import RobotSpec
-from lwd_intervention.arbiter.motion import Motion
+from lwd_intervention.arbiter.commands import Commands
 from lwd_intervention.arbiter.permits import Permits
+from lwd_intervention.arbiter.pulse import Pulse
 from lwd_intervention.arbiter.records import (
     ArbiterConfig,
     Episode,
-    Executed,
     ModeChange,
     Output,
     Request,
     Vector,
 )
 from lwd_intervention.arbiter.takeovers import TakeoverLog
-from lwd_intervention.arbiter.ticks import TickBook
 from lwd_intervention.arbiter.watch import RELEASED, Teleop
-from lwd_intervention.modes import allowed, Cause, DRIVERS, Mode, Source, STANDING, TAKEOVER
+from lwd_intervention.modes import allowed, Cause, DRIVERS, Mode, STANDING, TAKEOVER
 
-DRIVER_SOURCE = {Mode.POLICY: Source.POLICY, Mode.HUMAN: Source.HUMAN}
-CLAMP_NAMES = tuple((bit, str(bit.name).lower()) for bit in Clamp if bit)
 ARBITER = 'arbiter'  # requested_by of what nobody asked for
 
 
@@ -56,24 +51,17 @@ class Arbiter:
         """Start in HOLD, with no clock, no joint state and no episode."""
         self.config = config or ArbiterConfig()
         self.mode = Mode.HOLD
-        self.epoch = 0
         self.reason = 'started'
         self.takeovers = TakeoverLog()
-        self.refused: Counter[str] = Counter()  # commands not executed, by reason
-        self.clamped: Counter[str] = Counter()  # commands changed by the guard, by bit
-        self.executed = 0
+        self.commands = Commands(robot, workspace, self.config.max_ahead_periods)
         self._period = robot.period_ns
-        self._ticks = TickBook(robot.period_ns, self.config.max_ahead_periods)
-        self._motion = Motion(robot, workspace)
+        self.refused, self.clamped = self.commands.refused, self.commands.clamped
+        self._ticks, self._motion = self.commands.ticks, self.commands.motion
+        self._pulse = Pulse(self.config, robot.period_ns)
         self._permits = Permits(self.config, robot.period_ns)
         self._around = self._permits.around
-        self._since = 0                     # first tick of this mode
-        self._good: int | None = None       # newest tick this driver filled in this mode
-        self._fault = ''                    # why the driver's last command was invalid
-        self._silent = 0                    # ticks in a row answered for a silent driver
         self._resumable = False
         self._episode: Episode | None = None
-        self._origin = 0                    # first tick of the episode
         self._waiting_human: Request | None = None
         self._source = ''                   # of the person who drives, '' if not named
         self._person = ('', '', '')         # operator, source and reason of the newest request
@@ -82,6 +70,16 @@ class Arbiter:
         self._out: list[Output] = []
 
     # -- what the node asks ------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """Return the number of changes of mode so far."""
+        return self.commands.epoch
+
+    @property
+    def executed(self) -> int:
+        """Return the number of commands sent."""
+        return self.commands.executed
 
     @property
     def open_tick(self) -> int | None:
@@ -141,8 +139,8 @@ class Arbiter:
     def on_teleop_status(self, source: str, status: Teleop) -> list[Output]:
         """Take a source's deadman: released or lost, it stops the person who drives with it."""
         self._around.on_teleop(source, status)
-        if self.mode is Mode.HUMAN and self._good is not None:
-            reason = self._around.deadman(self._source, self._since)
+        if self.mode is Mode.HUMAN and self._pulse.good is not None:
+            reason = self._around.deadman(self._source, self._pulse.since)
             if reason:
                 reason = reason if reason == RELEASED else f'teleop lost: {reason}'
                 self._transition(Mode.HOLD, Cause.WATCHDOG, reason, ARBITER)
@@ -201,16 +199,14 @@ class Arbiter:
         self._transition(mode, Cause.REQUEST, reason or default, operator or 'operator')
         if mode is Mode.HUMAN:
             self._source, self._person = source, (operator, source, reason or default)
-            self._start_takeover(before, self._since)
+            self._start_takeover(before, self._pulse.since)
             self._take_open_tick_for_human()
         return True, f'{before.name} to {mode.name}', self._flush()
 
     def answer_open_tick(self) -> list[Output]:
         """Hold for a tick that stands open too long on the wall clock (lockstep simulation)."""
-        if self.mode in DRIVERS and self.open_tick is not None:
-            self._silent += 1
-            if self._silent >= self.config.max_open_ticks:
-                self._lose_driver(f'{self.mode.name.lower()} silent')
+        if self.mode in DRIVERS and self.open_tick is not None and self._pulse.silent():
+            self._lose_driver(f'{self.mode.name.lower()} silent')
         self._hold_open_tick()
         return self._flush()
 
@@ -224,30 +220,31 @@ class Arbiter:
     def _transition(self, mode: Mode, cause: Cause, reason: str, by: str) -> bool:
         if not allowed(self.mode, mode, cause):
             return False
-        self._since = self._ticks.next_free
-        self._end_takeover(mode, reason)
+        since = self._ticks.next_free
+        self._end_takeover(mode, reason, since)
         previous, self.mode, self.reason = self.mode, mode, reason
         self._policy_meant |= mode is Mode.POLICY
         self._source = ''
-        self.epoch += 1
-        self._good, self._fault, self._silent, self._resumable = None, '', 0, False
-        self._out.append(ModeChange(self._since, mode, previous, reason, by,
-                                    self._tick_index(self._since), self.epoch))
+        self._resumable = False
+        self.commands.epoch += 1
+        self._pulse.begin(since)
+        self._out.append(ModeChange(since, mode, previous, reason, by,
+                                    self.commands.tick_index(since), self.epoch))
         if mode in STANDING:
             self._hold_open_tick()
         return True
 
     def _begin(self, episode: Episode, known: bool) -> None:
-        self._origin = self._ticks.next_free
+        origin = self.commands.origin = self._ticks.next_free
         self._chunk = 0
         self._out += self.takeovers.forget()
         self._policy_meant = episode.start_mode is Mode.POLICY
         if not known:  # restarted amid an episode: a robot must not set off by itself
-            self._origin = self._ticks.floor(episode.started_ns) or self._origin
+            self.commands.origin = self._ticks.floor(episode.started_ns) or origin
             self.takeovers.restarted = True
             return
         if self.mode is Mode.HUMAN:  # whoever drives goes on; the policy waits for a handback
-            self._start_takeover(self.mode, self._origin)
+            self._start_takeover(self.mode, origin)
             return
         self._transition(Mode.HOLD, Cause.EPISODE, 'episode started', 'episode')
         if self._permits.blocked:
@@ -264,9 +261,10 @@ class Arbiter:
             self._transition(Mode.POLICY, Cause.RESUME, 'policy is back', ARBITER)
 
     def _lose_driver(self, reason: str) -> None:
-        starved = self.mode is Mode.POLICY and not self._fault
-        if self._fault:
-            reason = f'{self.mode.name.lower()} command invalid: {self._fault}'
+        fault = self._pulse.fault
+        starved = self.mode is Mode.POLICY and not fault
+        if fault:
+            reason = f'{self.mode.name.lower()} command invalid: {fault}'
         if self._transition(Mode.HOLD, Cause.WATCHDOG, reason, ARBITER):
             self._resumable = starved and self.config.resume_after_starvation
 
@@ -275,19 +273,17 @@ class Arbiter:
         if old:
             self._lose_driver(old)
             return
-        gap = now - (self._good if self._good is not None else self._since - self._period)
-        limit = self.config.max_gap_periods * self._period
-        if self._good is None and not self._fault:
-            limit = max(limit, round(self.config.first_command_timeout * NS_PER_S))
-        if gap > limit:
+        missing = self._pulse.missing(now)
+        if missing is not None:
             word = 'policy starved' if self.mode is Mode.POLICY else 'teleop lost'
-            self._lose_driver(f'{word}: no command for {gap / NS_PER_S:.2f} s')
+            self._lose_driver(f'{word}: no command for {missing:.2f} s')
 
     def _restart(self, now: int) -> None:
         """Forget stamps of the time before the clock jumped."""
         self._ticks.restart(now)
         self._around.restart(now)
-        self._waiting_human, self._origin = None, now
+        self._waiting_human = None
+        self.commands.origin = now if self._episode is not None else None
         self._out += self.takeovers.forget()
         self._motion.clock_jumped()
         self._transition(Mode.HOLD, Cause.WATCHDOG, 'clock jumped', ARBITER)
@@ -300,13 +296,13 @@ class Arbiter:
         if episode is None or not episode.running or not self._policy_meant:
             return
         self._out.append(self.takeovers.start(
-            since, self._tick_index(since), episode.id, *self._person, self._permits.checkpoint,
-            self._chunk if before is Mode.POLICY else 0))
+            since, self.commands.tick_index(since), episode.id, *self._person,
+            self._permits.checkpoint, self._chunk if before is Mode.POLICY else 0))
 
-    def _end_takeover(self, mode: Mode, reason: str) -> None:
+    def _end_takeover(self, mode: Mode, reason: str, since: int) -> None:
         if self.mode is Mode.HUMAN:
             why = 'handback' if mode is Mode.POLICY else reason
-            ended = self.takeovers.end(self._since, self._tick_index(self._since), why)
+            ended = self.takeovers.end(since, self.commands.tick_index(since), why)
             self._out += [ended] if ended is not None else []
 
     def _take_open_tick_for_human(self) -> None:
@@ -322,7 +318,7 @@ class Arbiter:
         He reacts within a tick this way, whenever his source sends its next command.
         """
         waiting = self._waiting_human
-        if not self.config.start_at_tick or waiting is None or self._good is not None:
+        if not self.config.start_at_tick or waiting is None or self._pulse.good is not None:
             return
         if self.mode is Mode.HUMAN and self._ticks.floor(waiting.stamp_ns) == tick - self._period:
             self._take(Mode.HUMAN, replace(waiting, stamp_ns=tick))
@@ -332,30 +328,25 @@ class Arbiter:
     def _take(self, driver: Mode, request: Request) -> None:
         refusal = self._refuse(driver, request)
         if refusal is not None:
-            self.refused[f'{driver.name.lower()}: {refusal}'] += 1
+            self.commands.refuse(driver, refusal)
             return
-        stamp = self._ticks.floor(request.stamp_ns)
-        result = self._motion.check(request)
-        if result.sent is None:
-            self.refused[f'{driver.name.lower()}: {result.reasons[0]}'] += 1
-            return
-        if result.clamped & Clamp.INVALID:
-            self._fault = result.reasons[0]
-            self._execute(stamp, Source.HOLD, request, result)
-            return
-        self._good, self._fault, self._silent = stamp, '', 0
-        if driver is Mode.POLICY:
-            self._chunk = request.tag.chunk if request.tag is not None else 0
-        self._execute(stamp, DRIVER_SOURCE[driver], request, result)
+        executed, fault = self.commands.send(driver, request)
+        self._out += executed
+        if fault:
+            self._pulse.fault = fault
+        elif executed:
+            self._pulse.beat(executed[0].stamp_ns)
+            if driver is Mode.POLICY:
+                self._chunk = request.tag.chunk if request.tag is not None else 0
 
     def _refuse(self, driver: Mode, request: Request) -> str | None:
         if self.mode is not driver:
             return f'in {self.mode.name}'
-        if self._ticks.floor(request.stamp_ns) < self._since:
+        if self._ticks.floor(request.stamp_ns) < self._pulse.since:
             return 'older than the mode change'
         if request.tag is not None:
             refusal = self._permits.refuse_plan(
-                self._ticks.floor(request.stamp_ns), request.tag, self.epoch, self._since)
+                self._ticks.floor(request.stamp_ns), request.tag, self.epoch, self._pulse.since)
             if refusal is not None:
                 return refusal
         if driver is Mode.HUMAN and self._around.deadman(self._source):
@@ -363,29 +354,7 @@ class Arbiter:
         return self._ticks.refuse(request.stamp_ns)
 
     def _hold_open_tick(self) -> None:
-        stamp = self.open_tick
-        if stamp is None:
-            return
-        result = self._motion.hold()
-        if result.sent is not None:
-            self._execute(stamp, Source.HOLD, None, result)
-
-    def _execute(
-        self, stamp: int, source: Source, request: Request | None, result: GuardResult,
-    ) -> None:
-        assert result.sent is not None
-        self._motion.keep(result.sent)
-        self._ticks.answered = stamp
-        self.executed += 1
-        self.clamped.update(name for bit, name in CLAMP_NAMES if bit & result.clamped)
-        self._out.append(Executed(
-            stamp, source, self.epoch, self._tick_index(stamp),
-            self._motion.requested(request, result.clamped), result.sent, result.clamped,
-            request.tag if request is not None else None))
-
-    def _tick_index(self, stamp: int) -> int:
-        """Return control ticks since the episode began; 0 before and outside of episodes."""
-        return max(0, (stamp - self._origin) // self._period) if self._episode is not None else 0
+        self._out += self.commands.hold()
 
     def _flush(self) -> list[Output]:
         out, self._out = self._out, []
