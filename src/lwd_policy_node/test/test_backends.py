@@ -2,6 +2,7 @@
 """Backends compute the same chunk as eager PyTorch, or say why they are not used."""
 
 from importlib.util import find_spec
+from shutil import which
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,7 +26,11 @@ from lwd_policy_node.backends.engine import (  # noqa: E402
     seconds,
 )
 from lwd_policy_node.backends.onnx_engines import OnnxRuntimeEngine, OpenVinoEngine  # noqa: E402
-from lwd_policy_node.backends.torch_engines import CudaGraphEngine, EagerEngine  # noqa: E402
+from lwd_policy_node.backends.torch_engines import (  # noqa: E402
+    CompiledEngine,
+    CudaGraphEngine,
+    EagerEngine,
+)
 
 PERIOD = 0.04
 SIZES = {'action': 3, 'joints': 3, 'state': 5, 'features': 2}
@@ -128,6 +133,16 @@ def test_a_second_checkpoint_of_one_architecture_is_filled_in_and_not_exported_a
         sampler = acting(seed=seed).sampler()
         assert check(OnnxRuntimeEngine(sampler), EagerEngine(sampler), sampler) < BOUND
     assert exports == [1]
+
+
+@pytest.mark.skipif(which('g++') is None, reason='torch.compile needs g++')
+def test_a_second_checkpoint_of_one_architecture_is_not_compiled_again():
+    from torch._dynamo.utils import counters
+    graphs_before = counters['stats']['unique_graphs']
+    for seed in (0, 1):
+        sampler = acting(seed=seed).sampler()
+        assert check(CompiledEngine(sampler), EagerEngine(sampler), sampler) < BOUND
+    assert counters['stats']['unique_graphs'] == graphs_before + 1
 
 
 def test_a_graph_with_another_checkpoints_weights_is_found_out():
