@@ -11,6 +11,7 @@ from mcap.reader import make_reader
 import yaml
 
 from lwd_core.episode import EpisodeError, EpisodeMeta
+from lwd_core.episode.definitions import starts_with_header
 from lwd_core.episode.reader import header_stamp
 
 # What moves a robot; left out unless asked for, since a live driver or arbiter may be listening.
@@ -79,7 +80,8 @@ def open_bag(path: Path, patterns: tuple[str, ...] = ('*',)) -> Iterator[Recorde
                     continue
                 if channel.id not in offered:
                     offered[channel.id] = _qos(channel.metadata.get('offered_qos_profiles', ''))
-                headed = schema is not None and _has_header(schema.data)
+                headed = schema is not None and starts_with_header(
+                    schema.data.decode(errors='replace'))
                 yield Recorded(channel.topic, schema.name if schema else '', message.log_time,
                                message.data, *offered[channel.id], headed)
     except (McapError, OSError) as error:
@@ -142,14 +144,6 @@ def moved(topic: str, robot: str, namespace: str) -> str:
     if namespace and robot and topic.startswith(f'/{robot}/'):
         return f'/{namespace}/{topic.removeprefix(f"/{robot}/")}'
     return topic
-
-
-def _has_header(definition: bytes) -> bool:
-    for line in definition.decode(errors='replace').splitlines():
-        words = line.split('#')[0].split()
-        if len(words) >= 2 and '=' not in line.split('#')[0]:
-            return words[0] in ('std_msgs/Header', 'std_msgs/msg/Header', 'Header')
-    return False
 
 
 def _qos(text: str) -> tuple[bool, bool]:

@@ -27,7 +27,7 @@ from lwd_logger.rivals import Rivals
 from lwd_logger.spool import Spool, SpoolError
 
 sys.path.insert(0, str(Path(__file__).parent))
-from support import Bench, ends, MESSAGES, ROBOT, SPECS, state_message
+from support import Bench, ends, MESSAGES, ROBOT, script, SPECS, state_message
 
 STATE = ObservationSpec.for_robot(ROBOT, 'state')
 
@@ -264,6 +264,18 @@ def test_losses_are_counted_from_stamps_where_there_are_no_numbers(bench):
     record = stored(bench)[1].topics['/sim/joint_states']
     assert (record['gaps'], record['missing'], record['lost']) == (1, 3, 3)
     assert record['longest_gap_s'] == pytest.approx(4 * ROBOT.period_ns / 1e9)
+
+
+def test_what_arrives_late_and_together_is_no_gap_where_its_stamps_are_steady(bench):
+    """In lockstep two ticks may be collected at once: logged at one clock, stamped as they were."""
+    for log_ns, topic, message in script(ROBOT, Recipe(ticks=40), MESSAGES):
+        period = ROBOT.period_ns
+        bench.feed(topic, message, log_ns - log_ns % (2 * period) if topic != 'episode' else log_ns)
+    topics = stored(bench)[1].topics
+    for topic in ('joint_states', 'state_observation', 'executed_action'):
+        record = topics[f'/sim/{topic}']
+        assert (record['gaps'], record['missing']) == (0, 0), topic
+        assert record['longest_gap_s'] == pytest.approx(ROBOT.period_ns / 1e9)
 
 
 def test_the_account_of_an_episode_is_complete(bench):

@@ -82,6 +82,16 @@ class Definitions:
         return []
 
 
+def starts_with_header(text: str) -> bool:
+    """Say whether the first field of a definition is a header; constants are no fields."""
+    for line in text.splitlines():
+        code = line.split('#')[0]
+        words = code.split()
+        if len(words) >= 2 and '=' not in code:
+            return words[0] in ('std_msgs/Header', 'std_msgs/msg/Header', 'Header')
+    return False
+
+
 @lru_cache(maxsize=128)
 def typestore(schemas: frozenset[tuple[str, str]]) -> Any:
     """Return a rosbags typestore of exactly these (name, definition text) pairs.

@@ -14,7 +14,12 @@ from typing import Any
 import yaml
 
 from lwd_core import topics as topic_names
-from lwd_core.episode.definitions import Definition, Definitions, DefinitionSource
+from lwd_core.episode.definitions import (
+    Definition,
+    Definitions,
+    DefinitionSource,
+    starts_with_header,
+)
 from lwd_core.episode.gaps import Rhythm
 from lwd_core.episode.mcap_file import McapFile
 from lwd_core.episode.reader import header_stamp
@@ -108,7 +113,7 @@ class EpisodeBagWriter:
             'topic_type_hash': definition.rihs})
         self.topics[topic] = TopicTally(
             topic, spec.type, channel, definition, qos, rhythm=Rhythm() if _steady(spec) else None,
-            headed=definition.text.startswith('std_msgs/Header header'))
+            headed=starts_with_header(definition.text))
 
     def write(self, topic: str, data: bytes | memoryview, log_ns: int,
               publish_ns: int | None = None, sequence: int = 0) -> int:
