@@ -8,13 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from lwd_core.chunking import Chunk
-from lwd_core.chunks.config import Chunking
-from lwd_sim.collect import ARM_MASK
-from lwd_sim.episode import SOURCE_HOLD, SOURCE_POLICY
-from lwd_sim.evaluate import PolicyRun
-
-ARMS = ARM_MASK > 0  # the joints that turn, without the jaws
+from _seams.tasks import World
+from lwd_core.chunking import Chunk, ChunkRequest
+from lwd_core.chunks.config import Chunking, make_scheduler
+from lwd_sim.evaluate import BatchPolicy, chunk_seed
 
 
 @dataclass(frozen=True)
@@ -28,27 +25,30 @@ class Figures:
     acceleration: float  # rad/s^2, largest of the commands
 
 
-class LateRun(PolicyRun):
+class LateRun:
     """An episode whose chunks take `delay` ticks; the first is waited for at its start."""
 
-    def __init__(self, task: str, seed: int, chunking: Chunking, delay: int, rate: float) -> None:
-        super().__init__(task, seed, chunking.execute_steps, chunking.lookahead, record=False,
-                         chunking=chunking)
+    def __init__(self, world: World, seed: int, chunking: Chunking, delay: int,
+                 rate: float) -> None:
+        self.world, self.seed = world, seed
+        self.request: ChunkRequest | None = None
+        self._scheduler = make_scheduler(chunking)
         self._delay, self._rate = delay, rate
         self._arrivals: dict[int, Chunk] = {}
         self._rows: dict[int, np.ndarray] = {}  # chunk id -> its actions
         self._starts: dict[int, int] = {}
         self._playing = 0
-        self._sent = [np.asarray(self.world.joints(), np.float32)]
-        self.seams: list[float] = []
-        self.starved = 0
+        self._sent = [np.asarray(world.joints(), np.float32)]
+        self._seams: list[float] = []
+        self._starved = 0
 
     def wants_chunk(self) -> bool:
         """Take the chunk that arrives at this tick; tell whether another one is needed."""
-        arrived = self._arrivals.pop(self.world.steps, None)
+        tick = self.world.steps
+        arrived = self._arrivals.pop(tick, None)
         if arrived is not None:
-            self.scheduler.receive(arrived, self.world.steps)
-        self.request = self.scheduler.request(self.world.steps)
+            self._scheduler.receive(arrived, tick)
+        self.request = self._scheduler.request(tick)
         return self.request is not None
 
     def give(self, chunk: np.ndarray) -> None:
@@ -60,23 +60,23 @@ class LateRun(PolicyRun):
         if late:
             self._arrivals[tick + late] = planned
         else:
-            self.scheduler.receive(planned, tick)
+            self._scheduler.receive(planned, tick)
 
     def step(self) -> None:
         """Execute this tick's row, or hold where the last command left the robot."""
         tick = self.world.steps
-        decision = self.scheduler.action(tick)
+        decision = self._scheduler.action(tick)
         if decision.action is None:
-            self.starved += 1
+            self._starved += 1
             self._playing = 0
-            action, source = self._sent[-1], SOURCE_HOLD
+            action = self._sent[-1]
         else:
-            action, source = decision.action, SOURCE_POLICY
+            action = decision.action
             if decision.chunk_id != self._playing and len(self._sent) > 1:
-                self.seams.append(self._jump(action, tick))
+                self._seams.append(self._jump(action, tick))
             self._playing = decision.chunk_id
         self._sent.append(np.asarray(action, np.float32))
-        self.finish_step(action, source)
+        self.world.step(action)
 
     def _jump(self, action: np.ndarray, tick: int) -> float:
         """Return how far a command is from what the chunk before had for this tick [rad]."""
@@ -85,14 +85,32 @@ class LateRun(PolicyRun):
             row = tick - self._starts[self._playing]
             rows = self._rows[self._playing]
             expected = rows[row] if row < len(rows) else rows[-1]
-        return float(np.abs(action - expected)[ARMS].max())
+        return float(np.abs(action - expected)[self.world.turning].max())
 
     def figures(self) -> Figures:
         """Return what the episode showed."""
-        sent = np.array(self._sent[1:])[:, ARMS]
+        sent = np.array(self._sent[1:])[:, self.world.turning]
         acceleration = np.abs(np.diff(sent, 2, axis=0)) * self._rate ** 2
-        return Figures(self.success, self.world.steps, self.starved, tuple(self.seams),
+        return Figures(self.world.success, self.world.steps, self._starved, tuple(self._seams),
                        float(acceleration.max()) if len(acceleration) else 0.0)
+
+
+def play(policy: BatchPolicy, runs: list[LateRun]) -> list[Figures]:
+    """Step all runs together until each is over: chunks of one tick are computed as a batch."""
+    active = list(runs)
+    while active:
+        asking = [run for run in active if run.wants_chunk()]
+        if asking:
+            observations = [run.world.observe() for run in asking]
+            seeds = [chunk_seed(run.seed, run.world.steps) for run in asking]
+            continuations = [run.request.continuation if run.request else None for run in asking]
+            more = [continuations] if any(continuations) else []
+            for run, chunk in zip(asking, policy(observations, seeds, *more)):
+                run.give(chunk)
+        for run in active:
+            run.step()
+        active = [run for run in active if not run.world.over]
+    return [run.figures() for run in runs]
 
 
 def summarize(found: list[Figures]) -> dict[str, Any]:
