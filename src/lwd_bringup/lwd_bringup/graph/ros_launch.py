@@ -44,7 +44,8 @@ def _process(nodes: tuple[NodeSpec, ...]) -> Node:
         'remappings': list(first.remaps),
         'output': 'screen',
         'prefix': f'nice -n {first.niceness}' if first.niceness else None,
-        'respawn': first.respawn.on_failure,
+        # launch starts again what ended cleanly, too.
+        'respawn': first.respawn.on_failure and not first.finishes,
         'respawn_delay': first.respawn.delay,
         'respawn_max_retries': first.respawn.max_restarts,
         'on_exit': Shutdown() if any(node.ends_graph for node in nodes) else None,
@@ -57,6 +58,16 @@ def _process(nodes: tuple[NodeSpec, ...]) -> Node:
 
 
 def _typed(node: NodeSpec) -> dict[str, Any]:
-    """Return the parameters such that launch does not read a robot called '7' as a number."""
-    return {key: ParameterValue(value, value_type=str) if isinstance(value, str) else value
-            for key, value in node.parameters.items()}
+    """Return the parameters such that launch does not read a robot called '7' as a number.
+
+    Nor does it take an empty list without being told of what; our lists are of strings.
+    """
+    return {key: _text(value) for key, value in node.parameters.items()}
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, str):
+        return ParameterValue(value, value_type=str)
+    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+        return ParameterValue(list(value), value_type=list[str])
+    return value
