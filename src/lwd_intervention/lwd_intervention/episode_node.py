@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 import threading
 import time
 from typing import Any
@@ -15,7 +14,6 @@ from std_srvs.srv import Trigger
 
 from lwd_core import topics
 from lwd_core.clock import NS_PER_S, Tick
-from lwd_core.params import param, ParamError
 from lwd_core.robot import RobotSpec
 from lwd_core.ros_params import declare
 from lwd_core.ros_qos import publisher, subscription
@@ -24,8 +22,11 @@ from lwd_core.ros_tick import make_tick_source, to_stamp
 from lwd_core.task import load_tasks
 from lwd_intervention.arbiter.messages import readiness
 from lwd_intervention.episode.diagnostics import episode_status
-from lwd_intervention.episode.machine import EpisodeConfig, EpisodeMachine, Refused, SETTLE, Start
+from lwd_intervention.episode.machine import EpisodeMachine, SETTLE
 from lwd_intervention.episode.open_takeover import OpenTakeover
+from lwd_intervention.episode.params import EpisodeParams
+from lwd_intervention.episode.readiness import EpisodeConfig
+from lwd_intervention.episode.requests import Refused, Start
 from lwd_intervention.episode.ros_run_episode import RunEpisodeServer
 from lwd_intervention.episode.ros_success import SuccessDetector
 from lwd_intervention.episode.state import Phase, State
@@ -34,47 +35,6 @@ from lwd_msgs.msg import EpisodeState, Intervention, PolicyStatus, RecorderStatu
 from lwd_msgs.srv import DiscardEpisode, LabelEpisode, ResetScene, StartEpisode, StopEpisode
 
 POLL = 0.05  # s; how often wall-clock waits are looked at
-
-
-@dataclass(frozen=True)
-class EpisodeParams:
-    """Parameters of the episode node."""
-
-    robot_file: str = param('', 'robot YAML: control rate')
-    robot: str = param('', "robot name in episode ids; '' takes the one of the robot file")
-    tasks_file: str = param('', 'task YAML: names, instructions, time limits')
-    use_reset_scene: bool = param(False, 'call reset_scene before each episode')
-    require_recorder: bool = param(True, 'run only while the recorder records the episode')
-    require_policy: bool = param(True, 'start with POLICY only if policy/status says READY')
-    require_arbiter: bool = param(True, 'run only if an arbiter told its control_mode')
-    auto_success: bool = param(
-        False, "take the outcome from the topic 'success': its rise, or FAILURE at the time limit")
-    success_service: str = param(
-        '', 'std_srvs/Trigger service that tells whether the task is done, asked while an episode '
-        "runs: success ends it, FAILURE at the time limit; '' asks nobody")
-    success_period: float = param(
-        0.5, 'pause between two questions to success_service, wall time', unit='s', lower=0.05,
-        upper=60.0)
-    reset_timeout: float = param(
-        30.0, 'wait for reset_scene, wall time', unit='s', lower=0.1, upper=3600.0)
-    prepare_timeout: float = param(
-        30.0, 'wait for recorder, policy and arbiter, wall time', unit='s', lower=0.1, upper=3600.0)
-    label_timeout: float = param(
-        30.0, 'wait for a label before the episode stays UNLABELLED, wall time', unit='s',
-        lower=0.0, upper=3600.0)
-    settle_ticks: int = param(
-        4, 'control ticks between reset_scene and the first tick of an episode: the sensors must '
-        'show the new scene; above the ticks a simulation needs to settle', lower=0, upper=1000)
-    loss_timeout: float = param(
-        15.0, 'without a clock or an arbiter before a running episode stops, wall time', unit='s',
-        lower=0.1, upper=3600.0)
-
-    def __post_init__(self) -> None:
-        """Refuse to start without the two files."""
-        for name in ('robot_file', 'tasks_file'):
-            if not getattr(self, name):
-                raise ParamError(f"parameter {name}: '' refused, name a YAML file "
-                                 f"(e.g. config/{name.split('_')[0].rstrip('s')}s/sim.yaml)")
 
 
 class EpisodeNode(Node):

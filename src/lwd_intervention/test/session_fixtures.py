@@ -19,8 +19,10 @@ from lwd_intervention.arbiter.records import (
     Takeover,
 )
 from lwd_intervention.arbiter.watch import Teleop
-from lwd_intervention.episode.machine import EpisodeConfig, EpisodeMachine, Refused, Start
+from lwd_intervention.episode.machine import EpisodeMachine
 from lwd_intervention.episode.open_takeover import OpenTakeover
+from lwd_intervention.episode.readiness import EpisodeConfig
+from lwd_intervention.episode.requests import Refused, Start
 from lwd_intervention.episode.state import Phase, PREPARING
 from lwd_intervention.modes import Mode
 

@@ -5,8 +5,10 @@ import pytest
 from lwd_core.task import TaskSpec
 from lwd_intervention.arbiter.messages import readiness
 from lwd_intervention.episode.diagnostics import episode_status
-from lwd_intervention.episode.machine import EpisodeConfig, EpisodeMachine, Refused, Start
+from lwd_intervention.episode.machine import EpisodeMachine
 from lwd_intervention.episode.open_takeover import OpenTakeover
+from lwd_intervention.episode.readiness import EpisodeConfig
+from lwd_intervention.episode.requests import Refused, Start
 from lwd_intervention.episode.state import EpisodeIds, Outcome, Phase, Stop
 from lwd_intervention.modes import Mode
 from lwd_msgs.msg import Intervention, PolicyStatus

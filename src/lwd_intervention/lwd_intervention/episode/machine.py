@@ -15,12 +15,13 @@ Pure: events in, the states to publish out, in order. `now` is ns of ROS time, `
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-import math
+from dataclasses import replace
 
 from lwd_core.clock import NS_PER_S
-from lwd_core.task import require_task, SpecError, TaskSpec
+from lwd_core.task import TaskSpec
 from lwd_intervention.episode.presses import Presses
+from lwd_intervention.episode.readiness import EpisodeConfig, Readiness
+from lwd_intervention.episode.requests import check_scores, check_start, Refused, Start
 from lwd_intervention.episode.state import (
     EpisodeIds,
     Outcome,
@@ -32,41 +33,7 @@ from lwd_intervention.episode.state import (
 )
 from lwd_intervention.modes import Mode, STANDING
 
-SCORES = (0.0, 0.5, 1.0)
 SETTLE = 1.0  # s of wall time to wait for the arbiter to stand before closing all the same
-
-
-class Refused(ValueError):
-    """A request the machine does not grant; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class EpisodeConfig:
-    """What an episode needs before it runs, and how long to wait [s of wall time]."""
-
-    robot: str
-    reset_scene: bool = False
-    require_recorder: bool = True
-    require_policy: bool = True
-    require_arbiter: bool = True
-    auto_success: bool = False  # the outcome comes from the success topic
-    ask_success: bool = False   # a detector is asked whether it sees the success
-    reset_timeout: float = 30.0
-    prepare_timeout: float = 30.0
-    label_timeout: float = 30.0
-    settle_ticks: int = 4       # control ticks after reset_scene before the episode may run
-    loss_timeout: float = 15.0  # without clock or arbiter while RUNNING
-
-
-@dataclass(frozen=True)
-class Start:
-    """A request for an episode; '' and 0 take the task's own."""
-
-    task: str
-    instruction: str = ''
-    start_mode: int = Mode.POLICY
-    time_limit: float = 0.0
-    seed: int = -1
 
 
 class EpisodeMachine:
@@ -84,12 +51,7 @@ class EpisodeMachine:
         self._now = 0            # ns of ROS time, newest tick
         self._since = 0.0        # wall time this phase began
         self._alive = 0.0        # wall time of the newest tick with an arbiter
-        self._mode: Mode | None = None
-        self._settling = 0       # ticks still to pass since reset_scene
-        self._recording = ''     # episode the recorder records
-        self._recorder_fault = ''
-        self._policy_ready = False
-        self._policy_reason = 'no policy/status yet'
+        self._ready = Readiness(config)
         self._success: bool | None = None
         self._arbiter_gone = False
         self._out: list[State] = []
@@ -101,11 +63,11 @@ class EpisodeMachine:
         if self.state.phase is not Phase.IDLE:
             raise Refused(f'episode {self.state.id} is {self.state.phase.name}; '
                           'stop or label it first')
-        task = self._check(request)
-        if self._mode is Mode.ESTOP:
+        task = check_start(request, self._tasks)
+        if self._ready.mode is Mode.ESTOP:
             raise Refused('the emergency stop is active; release it by requesting HOLD')
         self.takeovers = 0
-        self._recording, self._recorder_fault, self._settling = '', '', 0
+        self._ready.begin()
         self.state = State(
             id=self._ids.make(task.name, utc_ms), task=task.name,
             instruction=request.instruction or task.instruction, start_mode=request.start_mode,
@@ -123,7 +85,7 @@ class EpisodeMachine:
         """Label the running episode, which stops it, or the one in LABELLING."""
         held = self._held(episode_id, wall)
         self._labelled(episode_id)
-        scores = self._check_scores(scores)
+        scores = check_scores(scores, self._tasks[self.state.task])
         if outcome not in (Outcome.SUCCESS, Outcome.FAILURE, Outcome.DISCARDED):
             raise Refused(f'outcome {outcome} is no label: SUCCESS 1, FAILURE 2 or DISCARDED 3')
         if held:
@@ -159,7 +121,7 @@ class EpisodeMachine:
         if not self._arbiter_gone:
             self._alive = wall
         if self.state.phase is Phase.READY:
-            self._settling = max(0, self._settling - 1)
+            self._ready.settling = max(0, self._ready.settling - 1)
             self._proceed(wall)
         elif self.state.phase is Phase.RUNNING:
             if now < self.state.started_ns:
@@ -189,7 +151,7 @@ class EpisodeMachine:
         if self.state.phase is Phase.RESETTING and self.state.id == episode_id:
             if ok:
                 # The tick that is open now still shows the scene before the reset.
-                self._settling = self.config.settle_ticks + 1
+                self._ready.settling = self.config.settle_ticks + 1
                 self._to(Phase.READY, wall)
                 self._proceed(wall)
             else:
@@ -198,19 +160,19 @@ class EpisodeMachine:
 
     def on_recorder(self, episode_id: str, fault: str, wall: float) -> list[State]:
         """Take which episode the recorder records ('' for none) and its fault."""
-        self._recording, self._recorder_fault = episode_id, fault
+        self._ready.recording, self._ready.recorder_fault = episode_id, fault
         self._proceed(wall)
         return self._flush()
 
     def on_policy(self, ready: bool, reason: str, wall: float) -> list[State]:
         """Take whether the policy can act."""
-        self._policy_ready, self._policy_reason = ready, reason or 'not ready'
+        self._ready.policy_ready, self._ready.policy_reason = ready, reason or 'not ready'
         self._proceed(wall)
         return self._flush()
 
     def on_mode(self, mode: Mode, reason: str, wall: float) -> list[State]:
         """Take who drives."""
-        self._mode = mode
+        self._ready.mode = mode
         if mode is Mode.ESTOP and self.state.phase in PREPARING:
             self._give_up(Stop.ESTOP, reason, wall)
         if mode is Mode.ESTOP and self.state.phase is Phase.RUNNING:
@@ -247,27 +209,6 @@ class EpisodeMachine:
 
     # -- checks ------------------------------------------------------------------------------
 
-    def _check(self, request: Start) -> TaskSpec:
-        try:
-            task = require_task(self._tasks, request.task, 'episode')
-        except SpecError as error:
-            raise Refused(str(error)) from error
-        if not 0.0 <= request.time_limit < math.inf:
-            raise Refused(f"time_limit: {request.time_limit} s, must be 0 (the task's own) or more")
-        if request.start_mode not in (Mode.POLICY, Mode.HUMAN):
-            raise Refused(f'start_mode: {request.start_mode}, must be 1 (policy) or 2 (human)')
-        return task
-
-    def _check_scores(self, scores: Sequence[float]) -> tuple[float, ...]:
-        stages = self._tasks[self.state.task].stages
-        if len(scores) not in (0, len(stages)):
-            raise Refused(f'substep_scores: {len(scores)} given, task {self.state.task} has '
-                          f'{len(stages)} stages')
-        wrong = [score for score in scores if score not in SCORES]
-        if wrong:
-            raise Refused(f'substep_scores: {wrong[0]}, must be 0, 0.5 or 1')
-        return tuple(float(score) for score in scores)
-
     def _held(self, episode_id: str, wall: float) -> bool:
         """Tell whether an unnamed request comes from a button held across the boundary."""
         if episode_id:
@@ -295,16 +236,7 @@ class EpisodeMachine:
     @property
     def missing(self) -> str:
         """Return what READY still waits for, '' if nothing."""
-        if self._settling > 0:
-            return 'the scene has not settled; does the clock stand still?'
-        if self.config.require_recorder and self._recording != self.state.id:
-            return f'the recorder does not record: {self._recorder_fault or "is it running?"}'
-        if self.config.require_policy and self.state.start_mode == Mode.POLICY:
-            if not self._policy_ready:
-                return f'the policy is not ready: {self._policy_reason}'
-        if self.config.require_arbiter and self._mode is None:
-            return 'no control_mode from the arbiter; is it running?'
-        return ''
+        return self._ready.missing(self.state)
 
     # -- transitions -------------------------------------------------------------------------
 
@@ -315,7 +247,7 @@ class EpisodeMachine:
             self._alive = wall
             self._to(Phase.RUNNING, wall)
         elif self.state.phase is Phase.LABELLING and self._is_labelled():
-            if self._mode is None or self._mode in STANDING:
+            if self._ready.mode is None or self._ready.mode in STANDING:
                 self._to(Phase.IDLE, wall)
 
     def _label(

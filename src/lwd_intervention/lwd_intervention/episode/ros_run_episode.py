@@ -16,7 +16,8 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 
 from lwd_core import topics
 from lwd_core.ros_spin import steady_clock
-from lwd_intervention.episode.machine import EpisodeMachine, Refused
+from lwd_intervention.episode.machine import EpisodeMachine
+from lwd_intervention.episode.requests import Refused
 from lwd_intervention.episode.state import Phase, State, Stop
 from lwd_msgs.action import RunEpisode
 

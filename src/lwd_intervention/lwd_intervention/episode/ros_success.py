@@ -8,7 +8,7 @@ from typing import Any
 
 from std_srvs.srv import Trigger
 
-from lwd_intervention.episode.machine import Refused
+from lwd_intervention.episode.requests import Refused
 
 
 class SuccessDetector:
