@@ -22,6 +22,7 @@ from _policy.rig import PolicyProcess, spinning, wait
 import numpy as np
 import torch
 
+from lwd_core.chunks.continuation import Continuation
 from lwd_core.flow.acting import ActingPolicy
 from lwd_core.store import FolderStore
 from lwd_msgs.msg import EpisodeState, PolicyStatus
@@ -75,6 +76,20 @@ def bare_forward(kind: str, runs: int) -> list[float]:
             started = time.perf_counter()
             policy.sample(policy.encode(batch), noise)
             taken.append(time.perf_counter() - started)
+    return taken[5:]
+
+
+def guided(kind: str, runs: int) -> list[float]:
+    """Return the seconds of a chunk that continues another one (scheduler rtc): always eager."""
+    policy, _ = make(kind, robot_at(50.0))
+    acting, taken = ActingPolicy(policy.eval().requires_grad_(False)), []
+    arrays = acting.sampler().example()
+    batch = {name: torch.from_numpy(value) for name, value in arrays.items() if name != 'noise'}
+    running = Continuation(acting.act_batch(batch, [0])[0][8:], 3)
+    for run in range(runs + 5):
+        started = time.perf_counter()
+        acting.act_batch(batch, [run], [running])
+        taken.append(time.perf_counter() - started)
     return taken[5:]
 
 
@@ -133,11 +148,14 @@ def main() -> None:
     runs, seconds = (2000, 120.0) if options.full else (options.runs, options.seconds)
     names = [name for name in BACKENDS if options.full or name != 'compile']
     torch.set_num_threads(1)
-    table, bare = {}, {}
+    table, bare, continuing = {}, {}, {}
     for kind in KINDS:
         bare[kind] = percentiles(bare_forward(kind, runs))
         table[kind] = measure_backends(kind, runs, names)
         show(kind, table[kind], bare[kind]['p50_ms'])
+        continuing[kind] = percentiles(guided(kind, max(20, runs // 4)))
+        print(f'  guided (rtc, eager) p50 {continuing[kind]["p50_ms"]:.2f} ms, '
+              f'{continuing[kind]["p50_ms"] / bare[kind]["p50_ms"]:.1f} x a bare forward pass')
     node = measure_node('small', seconds)
     added = node['latency']['p50_ms'] - node['inference']['p50_ms']
     print(f'node, small policy at 50 Hz, {node["chunks"]} chunks: request to chunk p50 '
@@ -153,7 +171,7 @@ def main() -> None:
         'ratio': (node['inference']['p50_ms'] + added) / bare['small']['p50_ms'],
         'target': TARGET_MS, 'met': bool(node['added']['p50_ms'] < TARGET_MS),
         'seconds': time.monotonic() - started, 'backends': table, 'node': node,
-        'load_average': os.getloadavg()[0]}))
+        'guided': continuing, 'load_average': os.getloadavg()[0]}))
 
 
 if __name__ == '__main__':
