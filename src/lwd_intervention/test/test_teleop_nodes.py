@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from ros_fixtures import wait_for
+from ros_fixtures import call, wait_for
 from std_msgs.msg import String
 from teleop_rig import MAPPING, PERIOD, rig, ROBOT
 
@@ -14,6 +14,7 @@ from lwd_core.ros_qos import publisher
 from lwd_intervention.episode.state import Phase
 from lwd_intervention.modes import Mode
 from lwd_msgs.msg import EpisodeState, Intervention, Outcome, TeleopStatus
+from lwd_msgs.srv import RequestMode
 
 STARTED, ENDED = Intervention.STARTED, Intervention.ENDED
 NEEDED = 2      # ticks a message may take through two processes: its own, and the one under way
@@ -191,6 +192,16 @@ def test_words_around_a_takeover_end_up_in_its_intervention(tmp_path):
         start, *ends = made.interventions[4:]
         assert [one.event for one in (start, *ends)] == [STARTED, ENDED, ENDED]
         assert ends[0].end_tick == ends[1].end_tick and len({one.id for one in ends}) == 1
+
+
+def test_a_handback_that_is_refused_says_why_and_leaves_the_person_driving(tmp_path):
+    with rig(49, tmp_path) as made:
+        drive(made)
+        client = made.create_client(RequestMode, 'arbiter/request_mode')
+        answer = call(client, RequestMode.Request(mode=Mode.POLICY))
+        assert not answer.accepted and 'start one (episode/start)' in answer.message
+        made.hold('left_shoulder', 'north', left_y=0.8, ticks=6)
+        assert made.mode is Mode.HUMAN and made.sources(5) == ['HUMAN'] * 5
 
 
 def test_the_emergency_stop_works_without_a_deadman_and_start_releases_it(tmp_path):
