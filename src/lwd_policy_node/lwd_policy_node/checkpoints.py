@@ -102,12 +102,16 @@ class Checkpoints:
 
     def loaded(self, fields: dict[str, Any]) -> None:
         """Take a worker's `loaded` reply: the checkpoint waits for the end of the episode."""
-        self.loading = None
         installed = Installed.from_fields(fields)
         if installed.digest == self.newest_refused:
             self.newest_refused = ''
         if self.active is not None and installed.digest == self.active.digest:
-            return  # loaded again after the worker was restarted
+            # Again, after the worker was restarted; perhaps once more, by its fast backend.
+            self.active = installed
+            if self.loading is not None and installed.digest.startswith(self.loading.digest):
+                self.loading = None
+            return
+        self.loading = None
         if self.pending is not None and self.pending.digest != installed.digest:
             self._drop(self.pending)
         self.pending = installed

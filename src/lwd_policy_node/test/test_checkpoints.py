@@ -34,6 +34,15 @@ def test_a_loaded_checkpoint_waits_until_it_is_swapped_in(table):
     assert not table.swap()
 
 
+def test_the_active_one_by_a_faster_backend_does_not_disturb_another_load(table):
+    table.want(Candidate('two', 2))
+    table.next_load()
+    table.loaded({**reply('one', 1), 'backend': 'fast'})
+    assert table.active.backend == 'fast' and table.loading.digest == 'two'
+    table.loaded(reply('two', 2))
+    assert table.loading is None and table.pending.digest == 'two'
+
+
 def test_of_two_at_once_the_newer_acts_and_the_other_is_dropped(table):
     table.want(Candidate('two', 2))
     table.next_load()

@@ -5,6 +5,7 @@ import os
 import queue
 import signal
 
+import fakes
 import numpy as np
 import pytest
 
@@ -14,7 +15,7 @@ from lwd_core.priority import ORDINARY_NICENESS
 from lwd_policy_node.arena import SLOTS
 from lwd_policy_node.inference import make_inference
 from lwd_policy_node.loading import LoadRequest
-from lwd_policy_node.worker import act_frame, load_frame
+from lwd_policy_node.worker import act_frame, load_frame, WorkerCore
 
 PATIENCE_S = 30.0
 OBSERVATION = Observation(1, np.array([0.1, 0.2, 0.3], np.float32), {}, np.zeros(2, np.float32),
@@ -102,6 +103,25 @@ def test_a_worker_steps_back_only_once_something_acts(robot):
         assert niceness(worker.pid) == {min(19, ORDINARY_NICENESS + 4)}
     finally:
         worker.close()
+
+
+def test_a_fresh_worker_acts_at_once_and_gets_its_fast_backend_while_it_does(robot):
+    asked, replies = [], queue.Queue()
+
+    def loader(request):
+        asked.append(request.backend)
+        if len(asked) == 4:
+            raise RuntimeError('no compiler')
+        return fakes.load(request)
+    for _ in range(2):  # the second time the fast one fails
+        core = WorkerCore(loader, replies.put)
+        core.handle(load_frame(LoadRequest('', robot, 'ok1', backend='auto', measured='fast')))
+        assert replies.get(timeout=PATIENCE_S).kind == 'loaded'
+        if len(asked) < 3:
+            assert replies.get(timeout=PATIENCE_S).kind == 'loaded'
+        core.handle(act_frame(1, 'ok1', 5, OBSERVATION))
+        assert replies.get(timeout=PATIENCE_S).kind == 'chunk'
+    assert asked[:3] == ['eager', 'auto', 'eager']
 
 
 def niceness(pid):
