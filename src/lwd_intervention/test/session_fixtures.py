@@ -142,9 +142,12 @@ class Session:
             self.now * PERIOD, self.device.held and self.device.plugged, self.device.reason)))
 
     def ask(self, mode):
-        accepted, message, out = self.arbiter.request_mode(mode, 'ann', 'pad', 'button')
+        accepted, message, out = self.arbiter.request_mode(mode, 'ann', 'pad', 'takeover, button')
         self.take(out)
         return accepted, message
+
+    def say(self, words):
+        self.take(self.arbiter.on_words(words))
 
     def start(self, mode):
         try:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lwd_core.guard import Clamp
-from lwd_intervention.arbiter.records import Episode
+from lwd_intervention.arbiter.records import Episode, Unclaimed
 from lwd_intervention.arbiter.watch import Teleop
 from lwd_intervention.modes import Mode
 
@@ -139,6 +139,69 @@ def test_takeover_between_ticks_begins_at_the_next():
     assert (start.start_tick, start.operator, start.source) == (1, 'ann', 'pad')
     assert (start.reason, start.overruled_chunk) == ('it drops the can', 9)
     assert (start.checkpoint, start.episode_id) == ('c0ffee', 'e1')
+
+
+@pytest.mark.parametrize(('at', 'start', 'ends'), [
+    (5, 'it slips', ['it slips']),                                            # before the button
+    (10, 'takeover, left deadman', ['it slips']),                             # right after it
+    (14, 'takeover, left deadman', ['it slips']),                             # while he drives
+    (16, 'takeover, left deadman', ['takeover, left deadman', 'it slips']),   # just after
+])
+def test_words_around_the_button_are_those_of_the_takeover(at, start, ends):
+    driven = Driven(Mode.POLICY)
+    for k in range(1, 20):
+        driven.tick(k)
+        if k in (10, 15):
+            driven.request(Mode.HUMAN if k == 10 else Mode.HOLD,
+                           reason='takeover, left deadman' if k == 10 else 'deadman released')
+        if k == at:
+            driven.add(driven.core.on_words('  it\nslips '))
+        driven.policy(k)
+        driven.human(k)
+    assert driven.takeovers()[0].reason == start
+    assert next(one.reason for one in driven.changes() if one.mode is Mode.HUMAN) == start
+    assert [one.reason for one in driven.takeovers()[1:]] == ends
+    first, last = driven.takeovers()[1], driven.takeovers()[-1]
+    assert (first.end_tick, first.stamp_ns, first.id) == (last.end_tick, last.stamp_ns, last.id)
+
+
+def test_words_that_no_takeover_follows_in_time_belong_to_none():
+    driven = Driven(Mode.POLICY)
+    driven.tick(1)
+    driven.add(driven.core.on_words('it slips'))
+    driven.tick(126)                                   # 5 s later: not yet
+    assert Unclaimed('it slips') not in driven.out
+    driven.tick(127)
+    assert driven.out.count(Unclaimed('it slips')) == 1
+    driven.request(Mode.HUMAN, reason='takeover, left deadman')
+    assert driven.changes()[-1].reason == 'takeover, left deadman'
+
+
+def test_words_do_not_cross_the_beginning_of_an_episode():
+    driven = Driven(Mode.POLICY)
+    driven.tick(1)
+    driven.request(Mode.HUMAN, reason='takeover, left deadman')
+    driven.tick(2)
+    driven.end_episode()
+    driven.add(driven.core.on_words('it slipped'))     # still those of the takeover before
+    assert driven.takeovers()[-1].reason == 'it slipped'
+    driven.add(driven.core.on_words('look out'))
+    driven.run_episode(id_='e2')
+    assert Unclaimed('look out') in driven.out
+    driven.request(Mode.HUMAN, reason='takeover, left deadman')
+    assert driven.takeovers()[-1].reason == 'takeover, left deadman'
+
+
+def test_several_words_and_a_reason_given_with_the_request_are_all_kept():
+    driven = Driven(Mode.POLICY)
+    driven.tick(1)
+    driven.request(Mode.HUMAN, reason='wrong item')
+    for words in ('it slips', 'it slips', 'and again'):
+        driven.add(driven.core.on_words(words))
+    driven.request(Mode.HOLD)
+    driven.add(driven.core.on_words('late'))           # it has its words: these are another's
+    assert [one.reason for one in driven.takeovers()] == [
+        'wrong item', 'wrong item; it slips; and again']
 
 
 @pytest.mark.parametrize(('waiting', 'source'), [(2, 'HUMAN'), (1, 'HOLD'), (None, 'HOLD')])

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """1,000 random sessions with a scripted device against what the operator trusts blindly."""
 
+from dataclasses import replace
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule, RuleBasedStateMachine
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 from session_fixtures import ROBOT, Session
 
-from lwd_intervention.arbiter.records import Executed, ModeChange, Takeover
+from lwd_intervention.arbiter.records import Executed, ModeChange, Takeover, Unclaimed
 from lwd_intervention.episode.state import Outcome, State
 from lwd_intervention.modes import allowed, Cause, DRIVERS, Mode, Source
 from lwd_msgs.msg import Intervention
@@ -34,6 +36,9 @@ class SessionMachine(RuleBasedStateMachine):
         self.unheld_at = None               # tick at which the deadman was released
         self.labels = {}                    # episode -> its outcome once it has one
         self.pressed_in = ''
+        self.ended = {}                     # takeover -> its newest end
+        self.said, self.unclaimed = [], []  # words, numbered, less those a crash took along
+        self.words = 0
 
     # -- time
 
@@ -143,6 +148,19 @@ class SessionMachine(RuleBasedStateMachine):
         assert message, 'an answer without words'
         assert not accepted or before is mode or allowed(before, mode, Cause.REQUEST)
 
+    @rule()
+    def say_why(self):
+        self.words += 1
+        self.said.append(f'because {self.words}')
+        self.session.say(self.said[-1])
+
+    @rule(ticks=st.integers(0, 30))
+    def a_takeover_with_words_after_it(self, ticks):
+        self.a_takeover_as_it_should_be(1)
+        self.release_the_deadman()
+        self.ticks(ticks)
+        self.say_why()
+
     @rule(mode=st.sampled_from([Mode.POLICY, Mode.HUMAN]))
     def start_an_episode(self, mode):
         self.asked = mode
@@ -176,6 +194,8 @@ class SessionMachine(RuleBasedStateMachine):
         self.lost_person = False
         self.answered.clear()
         self.previous = self.step = None  # another process: it starts where the robot stands
+        # The bag has what was said; who it belonged to died with the arbiter.
+        self.said = [words for words in self.said if words in self.claimed() + self.unclaimed]
         self.session.crash()
 
     # -- what must hold
@@ -188,7 +208,8 @@ class SessionMachine(RuleBasedStateMachine):
     def check(self):
         for _, record in self.session.bag[self.checked:]:
             {Executed: self.check_executed, ModeChange: self.check_change, State: self.check_state,
-             Takeover: self.check_takeover, Intervention: self.check_end}[type(record)](record)
+             Takeover: self.check_takeover, Intervention: self.check_end,
+             Unclaimed: lambda record: self.unclaimed.append(record.words)}[type(record)](record)
         self.checked = len(self.session.bag)
 
     def check_executed(self, record):
@@ -238,9 +259,20 @@ class SessionMachine(RuleBasedStateMachine):
         if record.end_reason is None:
             assert self.mode is Mode.HUMAN and not self.open
             self.open.add((record.episode_id, record.id))
-        else:
-            assert record.end_reason
-            self.open.remove((record.episode_id, record.id))
+            return
+        assert record.end_reason
+        key = (record.episode_id, record.id)
+        if key in self.open:
+            self.open.remove(key)
+        else:  # once more, with the words that came after it
+            before = self.ended[key]
+            assert replace(record, reason=before.reason) == before
+            assert before.reason.startswith('takeover') and record.reason.startswith('because')
+        self.ended[key] = record
+
+    def claimed(self):
+        return [words for record in self.ended.values() if record.reason.startswith('because')
+                for words in record.reason.split('; ')]
 
     def check_end(self, message):
         assert message.end_reason == 'arbiter restarted'
@@ -254,6 +286,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.session.finish()
         self.check()
         assert not self.open, 'a start without an end in the bag'
+        assert sorted(self.claimed() + self.unclaimed) == sorted(self.said), 'words lost or doubled'
 
 
 SessionMachine.TestCase.settings = settings(

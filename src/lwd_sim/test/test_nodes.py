@@ -258,7 +258,7 @@ def test_the_operator_takes_over_and_hands_back_through_joystick_deadman_and_ik(
         changes = [(mode.previous, mode.mode, mode.reason) for mode in witness.modes]
         assert (ControlMode.HUMAN, ControlMode.POLICY, 'handback button') in changes
         reasons = [mode.reason for mode in witness.modes if mode.mode == ControlMode.HUMAN]
-        # his words and his thumb are two topics: words that come late leave the button's own
+        # Words that come after the thumb are told by `intervention` instead.
         assert any('deadman' not in reason for reason in reasons), reasons
         sources = [row.source for row in witness.executed]
         assert sources.count(ExecutedAction.SOURCE_HUMAN) > 40

@@ -195,10 +195,11 @@ class Arbiter:
                    Mode.ESTOP: 'emergency stop'}[mode]
         if (self.mode, mode) == (Mode.ESTOP, Mode.HOLD):
             default = 'emergency stop released'
-        before = self.mode
-        self._transition(mode, Cause.REQUEST, reason or default, operator or 'operator')
+        before, reason = self.mode, reason or default
+        said = self.takeovers.worded(reason) if mode is Mode.HUMAN else reason
+        self._transition(mode, Cause.REQUEST, said, operator or 'operator')
         if mode is Mode.HUMAN:
-            self._source, self._person = source, (operator, source, reason or default)
+            self._source, self._person = source, (operator, source, reason)
             self._start_takeover(before, self._pulse.since)
             self._take_open_tick_for_human()
         return True, f'{before.name} to {mode.name}', self._flush()
@@ -213,6 +214,7 @@ class Arbiter:
     def shutdown(self) -> list[Output]:
         """Hold and close what is open; the arbiter is gone afterwards."""
         self._transition(Mode.HOLD, Cause.WATCHDOG, 'arbiter shut down', ARBITER)
+        self._out += self.takeovers.forget()
         return self._flush()
 
     # -- transitions -------------------------------------------------------------------------

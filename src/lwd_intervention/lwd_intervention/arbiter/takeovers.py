@@ -43,6 +43,10 @@ class TakeoverLog:
             self.open, self._waiting = _with(self.open, self._waiting[1]), None
         return self.open
 
+    def worded(self, reason: str) -> str:
+        """Return a reason with the words that were said for the next takeover."""
+        return reason if self._waiting is None else _joined(reason, self._waiting[1])
+
     def end(self, stamp_ns: int, tick: int, reason: str) -> Takeover | None:
         """Close the open takeover and return its completed record; None if there is none."""
         if self.open is None:
@@ -81,5 +85,9 @@ class TakeoverLog:
 
 
 def _with(takeover: Takeover, words: str) -> Takeover:
-    said = [] if takeover.reason.startswith(TAKEOVER) else takeover.reason.split('; ')
-    return replace(takeover, reason='; '.join([*said, *([] if words in said else [words])]))
+    return replace(takeover, reason=_joined(takeover.reason, words))
+
+
+def _joined(reason: str, words: str) -> str:
+    said = [] if reason.startswith(TAKEOVER) else reason.split('; ')
+    return '; '.join([*said, *([] if words in said else [words])])
