@@ -88,7 +88,7 @@ def curve(profile: Profile, results: dict[str, dict[str, Any]], method: str
         if found:
             scores = [np.mean([row[2] for row in results[f'{seed}/{name}/evaluate{stage}']['rows']])
                       for seed in found]
-            hours = [robot_hours(results, seed, method, stage) for seed in found]
+            hours = [robot_hours(results, seed, name, stage) for seed in found]
             points.append((float(np.mean(hours)), float(np.mean(scores))))
     return points
 
