@@ -56,5 +56,6 @@ def compare_corrections(agent: Agent, buffer: ReplayBuffer) -> dict[str, float]:
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(batch['action'].shape, generator=generator)
         proposed = policy.sample(policy.encode(batch), noise)
-        return {'q_human': float(agent.q_value(batch, batch['action']).mean()),
+        done = agent.q_value(batch, batch['action'], batch['mask'])  # an end pads its chunk
+        return {'q_human': float(done.mean()),
                 'q_policy': float(agent.q_value(batch, proposed).mean())}

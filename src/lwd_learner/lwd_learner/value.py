@@ -66,7 +66,7 @@ def episode_values(agent: Agent, arrays: EpisodeArrays, config: LearnerConfig) -
     batch = buffer.gather(np.arange(len(arrays)))
     value = agent.value(batch)
     trace: Trace = {name: tensor.numpy() for name, tensor in value.items()}
-    trace['q'] = agent.q_value(batch, batch['action']).numpy()
+    trace['q'] = agent.q_value(batch, batch['action'], batch['mask']).numpy()
     trace['source'] = arrays.source
     trace['time'] = np.arange(len(arrays), dtype=np.float32)
     if 'probs' in value:

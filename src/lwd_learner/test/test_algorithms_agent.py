@@ -104,6 +104,17 @@ def test_q_sees_only_the_rows_that_are_executed():
     assert np.isfinite(agent.update(data)['qam_loss'])
 
 
+def test_q_of_a_chunk_that_the_end_cut_short_ignores_its_padding():
+    for chunk in ('attention', 'flat'):
+        agent = Agent({'critic': {'hidden': 16, 'chunk': chunk}}, policy())
+        data = batch()
+        data['mask'][:, 2:] = 0
+        padded = data['action'] * data['mask'][..., None]
+        full = agent.q_value(data, data['action'], data['mask'])
+        assert torch.allclose(agent.q_value(data, padded, data['mask']), full)
+        assert not torch.allclose(agent.q_value(data, padded), full)
+
+
 def test_relative_actions_enter_q_as_the_distance_from_the_joints():
     agent = Agent({'critic': {'hidden': 16, 'action': 'relative', 'action_gain': 4.0}}, policy())
     data = batch()

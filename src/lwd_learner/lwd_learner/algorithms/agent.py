@@ -197,9 +197,12 @@ class Agent:
         return (self.recap or self._td).report(inputs)
 
     @torch.no_grad()
-    def q_value(self, inputs: Batch, action: Tensor) -> Tensor:
-        """Return the aggregated target Q [B] of chunks `action` [B, H, d] in robot units."""
-        mask = action.new_ones(action.shape[:2])
+    def q_value(self, inputs: Batch, action: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the aggregated target Q [B] of chunks `action` [B, H, d] in robot units.
+
+        `mask` [B, H]: the steps that were executed, where an episode ended; None: all.
+        """
+        mask = action.new_ones(action.shape[:2]) if mask is None else mask
         return self._td.label(inputs, self.reference.normalize_action(action), mask)
 
     def acting_policy(self) -> Policy:
