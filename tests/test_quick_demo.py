@@ -74,16 +74,24 @@ def test_a_takeover_is_in_the_bag_as_executed_actions_of_a_human(deployed):
     policy = [m for m in executed if m.source == ExecutedAction.SOURCE_POLICY]
     assert human and policy
     assert all(len(m.sent) == 14 and np.isfinite(m.sent).all() for m in human)
-    events = messages(folder, 'intervention')
-    started = {m.id for m in events if m.event == Intervention.STARTED}
-    ended = {m.id for m in events if m.event == Intervention.ENDED}
-    assert started and started == ended, 'a takeover without an end'
     first = meta.interventions[0]
     ticks = [m.tick for m in human]
     assert min(ticks) >= first['start_tick']
     # What was executed is what the person commanded, through the ordinary teleoperation path.
     teleop = {stamps([m])[0] for m in messages(folder, 'teleop/command')}
     assert set(stamps(human)) <= teleop
+
+
+def test_every_takeover_in_a_bag_has_its_end_there(deployed):
+    found = 0
+    for folder, meta in deployed:
+        events = messages(folder, 'intervention')
+        started = [m.id for m in events if m.event == Intervention.STARTED]
+        ended = [m.id for m in events if m.event == Intervention.ENDED]
+        assert set(started) == set(ended), f'{meta.id}: a takeover without start or end'
+        assert len(started) == len(set(started)) == len(meta.interventions)
+        found += len(started)
+    assert found
 
 
 def test_every_episode_was_ingested_exactly_once(quick_demo, episodes):
