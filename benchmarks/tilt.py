@@ -52,7 +52,7 @@ def load(bench: Bench, seed: int, method: str
     agent = make_agent(config, load_policy(bench.folder(seed, 'sft', 0)), seed)
     agent.load_state_dict(load_state(bench.folder(seed, method, stage) / STATE_FILE)['agent'])
     agent.target.eval()
-    buffer = ReplayBuffer(config.horizon, config.replay.gamma)
+    buffer = ReplayBuffer(config.horizon, config.replay.gamma, takeover=config.replay.takeover)
     root = bench.out / 'data' / str(seed)
     episodes = load_episodes(root / 'offline')
     for number in range(1, stage + 1):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`lwd train offline`, `lwd evaluate`, `lwd value`: without ROS, from files to files."""
 
+import html
 import json
 from pathlib import Path
 
@@ -13,10 +14,13 @@ import yaml
 from lwd_bringup.cli.main import app
 from lwd_bringup.evaluation import substeps
 from lwd_bringup.paths import checkout_dir, config_dir
+from lwd_bringup.value.page import chart
+from lwd_bringup.value.picture import picture
 from lwd_bringup.value.sources import find_learner
-from lwd_bringup.value.view import chunk_starts, human_spans
+from lwd_bringup.value.view import chunk_starts, human_spans, ValueView
 from lwd_core.checkpoint import list_checkpoints, read_channel
 from lwd_core.episode.definitions import Definitions
+from lwd_core.episode.meta import EpisodeMeta
 from lwd_core.episode.synthetic import Recipe, write_episode
 from lwd_core.robot import RobotSpec
 from lwd_core.store import FolderStore
@@ -155,11 +159,19 @@ def test_values_are_drawn_with_interventions_chunks_and_a_filmstrip(trained, tmp
     printed = run('value', 'helped', '--store', str(top / 'store'), '--config',
                   str(top / 'tiny.yaml'), '--out', str(tmp_path))
     assert '40 ticks' in printed and '1 times a person drove' in printed and '10 frames' in printed
-    html = (tmp_path / 'value.html').read_text()
-    assert html.count('data:image/jpeg;base64,') == 10 and 'data:image/png;base64,' in html
-    assert 'src="http' not in html and 'href="http' not in html
+    page = (tmp_path / 'value.html').read_text()
+    assert page.count('data:image/jpeg;base64,') == 10 and 'data:image/png;base64,' in page
+    assert 'src="http' not in page and 'href="http' not in page
     image = cv2.imdecode(np.frombuffer((tmp_path / 'value.png').read_bytes(), np.uint8), 1)
     assert image.shape[1] > 1000
+
+
+def test_a_persons_words_are_drawn_as_they_are():
+    words = r'costs $5, not $\frac{6'  # TeX that does not parse
+    view = ValueView(EpisodeMeta('e', 'r', 'd', 'place', words), np.arange(5) * 0.1,
+                     {'mean': np.zeros(5)}, [(0.1, 0.3, words)], [0.0])
+    assert picture(view).startswith(b'\x89PNG')
+    assert words in html.unescape(chart(view))
 
 
 def test_a_bag_without_images_has_no_filmstrip(trained, tmp_path: Path):

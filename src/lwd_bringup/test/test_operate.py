@@ -206,6 +206,19 @@ def test_the_app_shows_the_view_rings_and_passes_keys_on():
     asyncio.run(drive())
 
 
+def test_a_screen_that_is_no_longer_fed_does_not_stay_up():
+    async def drive():
+        fed = [True]
+        app = OperateApp(Watched().view, alive=lambda: fed[0])
+        async with app.run_test():
+            app.refresh_view()
+            assert app.return_code is None
+            fed[0] = False
+            app.refresh_view()
+            assert app.return_code == 1
+    asyncio.run(drive())
+
+
 def test_the_shadow_is_compared_tick_by_tick_with_what_the_person_did():
     def stamped(message, k):
         message.header.stamp = to_stamp(k * PERIOD)

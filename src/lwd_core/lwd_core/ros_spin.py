@@ -111,6 +111,11 @@ class SpinThread:
         if error is not None:
             raise error
 
+    @property
+    def alive(self) -> bool:
+        """Tell whether it still spins: a callback that raised has ended it."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         try:
             self.executor.spin_until_future_complete(self._stopping)

@@ -81,11 +81,11 @@ class EpisodeArrays:
         """Return the same episode for the other buffer."""
         return replace(self, origin=origin)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, durable: bool = True) -> None:
         """Write all of it to one safetensors file, atomically.
 
-        Without waiting for the disk: what a power cut spoils `load` notices, and it can be made
-        again from the recording.
+        Not `durable`: without waiting for the disk. What a power cut spoils then `load` notices,
+        and who has the recording can make it again.
         """
         tensors: dict[str, NDArray[Any]] = {
             f'inputs.{name}': np.ascontiguousarray(array) for name, array in self.inputs.items()
@@ -100,8 +100,12 @@ class EpisodeArrays:
             'recorded_ns': self.recorded_ns, 'robot_digest': self.robot_digest,
         }
         temporary = path.with_name(path.name + '.tmp')
-        temporary.write_bytes(save(tensors, metadata={  # save_file hides which error a disk had
-            'episode': json.dumps(scalars), 'crc32': str(_checksum(tensors))}))
+        with temporary.open('wb') as file:  # save_file hides which error a disk had
+            file.write(save(tensors, metadata={
+                'episode': json.dumps(scalars), 'crc32': str(_checksum(tensors))}))
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
 
     @staticmethod
@@ -115,7 +119,7 @@ class EpisodeArrays:
             scalars = json.loads(header['episode'])
         except (SafetensorError, ValueError, KeyError) as error:
             raise EpisodeArraysError(f'{path} is damaged: {error}') from error
-        if int(header.get('crc32', _checksum(tensors))) != _checksum(tensors):
+        if 'crc32' in header and int(header['crc32']) != _checksum(tensors):
             raise EpisodeArraysError(f'{path} is damaged: its arrays fail their checksum')
         inputs = {
             name.removeprefix('inputs.'): array

@@ -95,7 +95,7 @@ class Ingest:
                 LOGGER.error('episode %s: cannot be converted any more', row.id)
                 continue
             arrays = arrays.with_origin(row.origin)
-            arrays.save(path)
+            arrays.save(path, durable=False)
             yield arrays
 
     def poll(self, limit: int | None = None) -> Iterator[EpisodeArrays]:
@@ -115,7 +115,7 @@ class Ingest:
         if refused is not None or arrays is None:
             self._reject(refused or converted, job.digest)
             return
-        arrays.save(self._cache(arrays.episode_id))
+        arrays.save(self._cache(arrays.episode_id), durable=False)
         yield self._use(converted, job.digest, arrays)
 
     def _with_workers(self, paths: Sequence[str]) -> Iterator[EpisodeArrays]:

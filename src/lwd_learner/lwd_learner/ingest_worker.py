@@ -64,7 +64,7 @@ def answer(message: dict[str, Any], settings: IngestSettings) -> dict[str, Any]:
     try:
         converted, arrays = convert_job(job, settings)
         if arrays is not None:
-            arrays.save(Path(message['cache']))
+            arrays.save(Path(message['cache']), durable=False)
     except OSError as error:
         return {'path': job.path, 'error': f'{type(error).__name__}: {error}'}
     return asdict(converted)

@@ -61,7 +61,7 @@ def value_trace(
 @torch.no_grad()
 def episode_values(agent: Agent, arrays: EpisodeArrays, config: LearnerConfig) -> Trace:
     """Return what `value_trace` does (but 'time' counts ticks) for an episode in memory."""
-    buffer = ReplayBuffer(config.horizon, config.replay.gamma)
+    buffer = ReplayBuffer(config.horizon, config.replay.gamma, takeover=config.replay.takeover)
     buffer.add(arrays)
     batch = buffer.gather(np.arange(len(arrays)))
     value = agent.value(batch)

@@ -83,8 +83,7 @@ def sim_robot(at: Deployment, **parameters: Any) -> NodeSpec:
 def operator(at: Deployment, **parameters: Any) -> NodeSpec:
     """Return the scripted operator: demonstrates, or watches, takes over and labels."""
     return _node('lwd_sim', 'operator_node', 'operator', at, {
-        'robot': at.robot, 'robot_file': at.robot_file, 'tasks_file': at.tasks_file, **parameters},
-        finishes=parameters.get('episodes', 0) > 0)
+        'robot': at.robot, 'robot_file': at.robot_file, 'tasks_file': at.tasks_file, **parameters})
 
 
 def teleop(at: Deployment, **parameters: Any) -> NodeSpec:

@@ -44,8 +44,7 @@ def _process(nodes: tuple[NodeSpec, ...]) -> Node:
         'remappings': list(first.remaps),
         'output': 'screen',
         'prefix': f'nice -n {first.niceness}' if first.niceness else None,
-        # launch starts again what ended cleanly, too.
-        'respawn': first.respawn.on_failure and not first.finishes,
+        'respawn': first.respawn.on_failure,
         'respawn_delay': first.respawn.delay,
         'respawn_max_retries': first.respawn.max_restarts,
         'on_exit': Shutdown() if any(node.ends_graph for node in nodes) else None,

@@ -39,7 +39,6 @@ class NodeSpec:
     respawn: Respawn = Respawn()
     niceness: int = 0  # of its process: how far it steps back for others on the machine
     ends_graph: bool = False  # when it has ended, the others have nothing left to do
-    finishes: bool = False  # ends by itself, cleanly, when its work is done: no restart then
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'parameters', MappingProxyType(dict(self.parameters)))

@@ -47,11 +47,14 @@ class OperateApp(App[None]):
 
     def __init__(
         self, view: OperatorView, robot: Robot | None = None,
-        wall: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.monotonic, alive: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Show `view`; without a robot the keys only say that nobody listens."""
+        """Show `view`; without a robot the keys only say that nobody listens.
+
+        alive: tells whether `view` is still fed; a screen that stands still must not stay up.
+        """
         super().__init__()
-        self.view, self._robot, self._wall = view, robot, wall
+        self.view, self._robot, self._wall, self._alive = view, robot, wall, alive
         self._rung = view.bells
 
     def compose(self) -> ComposeResult:
@@ -73,6 +76,9 @@ class OperateApp(App[None]):
         """Show the newest state; ring once for each HOLD and ESTOP since the last look."""
         if not self.query('#alarms'):
             return  # not laid out yet, or closing
+        if not self._alive():
+            self.exit(return_code=1)
+            return
         wall = self._wall()
         mode = self.query_one('#mode', Static)
         mode.update(Text(f'{self.view.robot}   {self.view.mode}'))

@@ -89,8 +89,10 @@ def operate(robot: str) -> None:
     node = OperateNode(view)
     thread = SpinThread(node)
     try:
-        OperateApp(view, node).run()
+        OperateApp(view, node, alive=lambda: thread.alive).run()
     finally:
-        thread.stop()
-        node.destroy_node()
-        rclpy.try_shutdown()
+        try:
+            thread.stop()  # raises what a callback raised
+        finally:
+            node.destroy_node()
+            rclpy.try_shutdown()

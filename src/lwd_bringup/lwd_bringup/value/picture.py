@@ -37,7 +37,7 @@ def picture(view: ValueView) -> bytes:
     meta = view.meta
     acted = f', checkpoint {meta.checkpoints[-1]["digest"][:12]}' if meta.checkpoints else ''
     figure.suptitle(f'{meta.instruction or meta.task}: {meta.outcome}  ({meta.id}{acted})',
-                    fontsize=10)
+                    fontsize=10, parse_math=False)  # a person's words are no TeX
     out = io.BytesIO()
     figure.savefig(out, format='png')
     return out.getvalue()
@@ -88,7 +88,7 @@ def _reasons(axes: Any, view: ValueView, end: float) -> None:
         right = start + width > end  # it would be cut off
         axes.text(start, RANGE[0] + 0.1 + 0.055 * (len(free) - 1 - line), f' {text} ', fontsize=7.5,
                   ha='right' if right and start > end / 2 else 'left', va='bottom',
-                  color=COLOURS['ink'], clip_on=True)
+                  color=COLOURS['ink'], clip_on=True, parse_math=False)
 
 
 def _aspect(images: list[Any]) -> float:
