@@ -39,6 +39,7 @@ class Installed:
     backend: str
     warm_s: float
     note: str = ''  # why this backend
+    measured: str = ''  # fastest backend when measured; `backend` may stand in for it
 
     @property
     def observes(self) -> tuple[object, ...]:
@@ -50,7 +51,8 @@ class Installed:
         """Read a `loaded` reply."""
         return cls(fields['digest'], fields['step'], fields['horizon'], fields['mode'],
                    tuple(fields['cameras']), tuple(fields['image_size']), fields['backend'],
-                   fields['warm_s'], fields.get('note', ''))
+                   fields['warm_s'], fields.get('note', ''),
+                   fields.get('measured') or fields['backend'])
 
 
 def _again(installed: Installed | None) -> Candidate | None:

@@ -155,4 +155,4 @@ class Supervisor:
             again = active is not None and active.digest == candidate.digest
             self._inference.send(load_frame(replace(
                 self._template, digest=candidate.digest, uri=candidate.uri,
-                measured=active.backend if active is not None and again else '')))
+                measured=active.measured if active is not None and again else '')))

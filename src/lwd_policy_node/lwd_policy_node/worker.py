@@ -97,7 +97,7 @@ class WorkerCore:
         self._policies[loaded.digest] = loaded.policy
         if first:
             self._on_first()
-        self._reply(Frame('loaded', loaded.description))
+        self._reply(_loaded_frame(loaded, request))
         if hurry:
             self._hasten(request)
 
@@ -112,7 +112,13 @@ class WorkerCore:
             return
         if loaded.digest in self._policies:  # not dropped meanwhile
             self._policies[loaded.digest] = loaded.policy
-            self._reply(Frame('loaded', loaded.description))
+            self._reply(_loaded_frame(loaded, request))
+
+
+def _loaded_frame(loaded: Loaded, request: LoadRequest) -> Frame:
+    """Return the reply to a load; a backend that stands in does not pass for the measured one."""
+    return Frame('loaded', {**loaded.description,
+                            'measured': request.measured or loaded.backend})
 
 
 def act_frame(request_id: int, digest: str, seed: int, observation: Observation,

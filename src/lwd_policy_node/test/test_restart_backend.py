@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A worker started again acts by eager first, and the fast backend is neither lost nor in the way.
+
+The real supervisor and the real worker; after each `loaded` the worker waits until it may go on.
+"""
+
+from dataclasses import replace
+import queue
+import threading
+
+import fakes
+import pytest
+
+from lwd_policy_node.checkpoints import Candidate
+from lwd_policy_node.loading import LoadRequest
+from lwd_policy_node.supervisor import LONGEST_PAUSE_S, Supervisor
+from lwd_policy_node.wire import Frame
+from lwd_policy_node.worker import WorkerCore
+
+PATIENCE_S = 20.0
+
+
+def load(request):
+    backend = 'eager' if 'eager' in (request.backend, request.measured) else 'fast'
+    return replace(fakes.load(request), backend=backend)
+
+
+class Rig:
+    """Supervisor and worker; as the supervisor's inference it starts a new worker each time."""
+
+    def __init__(self, robot):
+        self.now, self.go_on = 0.0, threading.Event()
+        self.supervisor = Supervisor(self, LoadRequest('', robot, backend='auto'), 5.0,
+                                     wall=lambda: self.now)
+        self.table = self.supervisor.checkpoints
+        self.supervisor.start()
+        self.take('ready')
+
+    def start(self):
+        self.go_on.set()  # what is left of the worker before talks to nobody
+        self.go_on, self.replies = threading.Event(), queue.Queue()
+        self.core = WorkerCore(load, self._answer(self.replies, self.go_on))
+        self.replies.put(Frame('ready'))
+
+    @staticmethod
+    def _answer(replies, go_on):
+        def answer(frame):
+            replies.put(frame)
+            go_on.wait(PATIENCE_S)
+        return answer
+
+    def send(self, frame):
+        self.core.handle(frame)
+
+    def take(self, kind):
+        frame = self.replies.get(timeout=PATIENCE_S)
+        assert frame.kind == kind
+        self.supervisor.on_reply(frame)
+
+    def install(self, digest, step):
+        assert self.supervisor.want(Candidate(digest, step)) == ''
+        self.take('loaded')
+        assert self.supervisor.swap()
+
+    def die_and_restart(self):
+        self.supervisor.on_reply(Frame('died', {'reason': 'signal 11'}))
+        self.now += LONGEST_PAUSE_S
+        self.supervisor.poll(0.0)
+        self.take('ready')
+        self.take('loaded')
+
+
+@pytest.fixture
+def rig(robot):
+    made = Rig(robot)
+    made.install('ok1', 1)
+    assert made.table.active.backend == 'fast'
+    yield made
+    made.go_on.set()
+
+
+def test_a_second_death_before_the_fast_backend_is_built_does_not_make_eager_the_fastest(rig):
+    for _ in range(2):
+        rig.die_and_restart()
+        assert rig.supervisor.usable and rig.table.active.backend == 'eager'
+    rig.go_on.set()
+    rig.take('loaded')
+    assert rig.table.active.backend == 'fast'
