@@ -107,9 +107,11 @@ class Checkpoints:
         installed = Installed.from_fields(fields)
         if installed.digest == self.newest_refused:
             self.newest_refused = ''
+        if fields.get('again'):
+            self._rebuilt(installed)
+            return
         if self.active is not None and installed.digest == self.active.digest:
-            # Again, after the worker was restarted; perhaps once more, by its fast backend.
-            self.active = installed
+            self.active = installed  # again, after the worker was restarted
             if self.loading is not None and installed.digest.startswith(self.loading.digest):
                 self.loading = None
             return
@@ -117,6 +119,18 @@ class Checkpoints:
         if self.pending is not None and self.pending.digest != installed.digest:
             self._drop(self.pending)
         self.pending = installed
+
+    def _rebuilt(self, installed: Installed) -> None:
+        """Take what the worker holds by another backend now: it stays in the place it has."""
+        known = False
+        for place in ('active', 'previous', 'pending'):
+            held = getattr(self, place)
+            if held is not None and held.digest == installed.digest:
+                setattr(self, place, installed)
+                known = True
+        loading = self.loading is not None and installed.digest.startswith(self.loading.digest)
+        if not known and not loading:
+            self._drops.append(installed.digest)  # dropped while it was built
 
     def refuse(self, digest: str, reason: str) -> None:
         """Take a worker's `refused` reply."""

@@ -2,7 +2,7 @@
 """The inference worker: loads policies and turns observations into chunks, in its own process.
 
     request                               reply
-    load  {digest, uri, store, ...}       loaded {digest, step, ...}      | refused {digest, reason}
+    load  {digest, uri, store, ...}       loaded {digest, again, ...}     | refused {digest, reason}
     act   {id, digest, seed, ...} arrays  chunk {id, inference_s} actions | failed {id, reason}
     drop  {digest}                        -
 
@@ -112,12 +112,15 @@ class WorkerCore:
             return
         if loaded.digest in self._policies:  # not dropped meanwhile
             self._policies[loaded.digest] = loaded.policy
-            self._reply(_loaded_frame(loaded, request))
+            self._reply(_loaded_frame(loaded, request, again=True))
 
 
-def _loaded_frame(loaded: Loaded, request: LoadRequest) -> Frame:
-    """Return the reply to a load; a backend that stands in does not pass for the measured one."""
-    return Frame('loaded', {**loaded.description,
+def _loaded_frame(loaded: Loaded, request: LoadRequest, again: bool = False) -> Frame:
+    """Return the reply to a load; a backend that stands in does not pass for the measured one.
+
+    With `again` it answers no load: what was loaded is computed by another backend now.
+    """
+    return Frame('loaded', {**loaded.description, 'again': again,
                             'measured': request.measured or loaded.backend})
 
 

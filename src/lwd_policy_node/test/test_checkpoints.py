@@ -37,10 +37,24 @@ def test_a_loaded_checkpoint_waits_until_it_is_swapped_in(table):
 def test_the_active_one_by_a_faster_backend_does_not_disturb_another_load(table):
     table.want(Candidate('two', 2))
     table.next_load()
-    table.loaded({**reply('one', 1), 'backend': 'fast'})
+    table.loaded({**reply('one', 1), 'backend': 'fast', 'again': True})
     assert table.active.backend == 'fast' and table.loading.digest == 'two'
     table.loaded(reply('two', 2))
     assert table.loading is None and table.pending.digest == 'two'
+
+
+def test_the_previous_one_by_a_faster_backend_is_not_asked_for_and_stays_previous(table):
+    install(table, 'two', 2)
+    table.want(Candidate('three', 3))
+    table.next_load()
+    table.loaded({**reply('one', 1), 'backend': 'fast', 'again': True})
+    assert table.loading.digest == 'three' and not table.swap()
+    assert table.previous.backend == 'fast' and table.take_drops() == []
+
+
+def test_one_that_was_dropped_while_its_faster_backend_was_built_is_dropped_again(table):
+    table.loaded({**reply('zero'), 'again': True})
+    assert table.take_drops() == ['zero'] and not table.swap()
 
 
 def test_of_two_at_once_the_newer_acts_and_the_other_is_dropped(table):

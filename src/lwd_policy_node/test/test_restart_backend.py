@@ -17,7 +17,7 @@ from lwd_policy_node.supervisor import LONGEST_PAUSE_S, Supervisor
 from lwd_policy_node.wire import Frame
 from lwd_policy_node.worker import WorkerCore
 
-PATIENCE_S = 20.0
+PATIENCE_S = 10.0
 
 
 def load(request):
@@ -86,3 +86,13 @@ def test_a_second_death_before_the_fast_backend_is_built_does_not_make_eager_the
     rig.go_on.set()
     rig.take('loaded')
     assert rig.table.active.backend == 'fast'
+
+
+def test_a_fast_backend_that_comes_after_the_next_checkpoint_does_not_roll_it_back(rig):
+    rig.die_and_restart()
+    rig.install('ok2', 2)  # the worker loads it before it builds the fast backend of ok1
+    rig.go_on.set()
+    rig.take('loaded')
+    assert not rig.supervisor.swap() and rig.table.active.digest == 'ok2'
+    assert (rig.table.previous.digest, rig.table.previous.backend) == ('ok1', 'fast')
+    assert rig.table.rollback() == '' and rig.supervisor.swap() and rig.supervisor.usable
