@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum, IntEnum
+import re
 
 from lwd_msgs.msg import ControlMode, ExecutedAction
 
@@ -36,7 +38,8 @@ class Cause(Enum):
 
 DRIVERS = (Mode.POLICY, Mode.HUMAN)
 STANDING = (Mode.HOLD, Mode.ESTOP)
-TAKEOVER = 'takeover'  # a reason that begins so says how it began; a person's words say why
+TAKEOVER = 'takeover'  # the reason of a takeover for which nobody gave one
+_HOW_ONLY = re.compile(rf'{TAKEOVER}(, \S+( and \S+)* deadman)?')
 
 # A loss of the person has no way back but REQUEST; RESUME belongs to the starved policy alone.
 # ESTOP is left by an explicit request for HOLD and nothing else.
@@ -57,3 +60,13 @@ TRANSITIONS: dict[tuple[Mode, Mode], frozenset[Cause]] = {
 def allowed(previous: Mode, mode: Mode, cause: Cause) -> bool:
     """Tell whether the table has this change for this cause."""
     return cause in TRANSITIONS.get((previous, mode), frozenset())
+
+
+def by_deadman(arms: Sequence[str]) -> str:
+    """Return the reason of a takeover with these arms' deadman: how it began, not yet why."""
+    return f'{TAKEOVER}, {" and ".join(arms)} deadman'
+
+
+def says_why(reason: str) -> bool:
+    """Tell a person's reason, which may begin with any word, from one that only says how."""
+    return _HOW_ONLY.fullmatch(reason) is None

@@ -63,7 +63,7 @@ class Driven:
         return self.add(self.core.on_episode(Episode(id_, True, start_mode=start_mode)))
 
     def end_episode(self, id_='e1'):
-        return self.add(self.core.on_episode(Episode(id_, False)))
+        return self.add(self.core.on_episode(Episode(id_, False, labelling=True)))
 
     def executed(self):
         return [record for record in self.out if isinstance(record, Executed)]

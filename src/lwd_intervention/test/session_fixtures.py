@@ -24,7 +24,7 @@ from lwd_intervention.episode.open_takeover import OpenTakeover
 from lwd_intervention.episode.readiness import EpisodeConfig
 from lwd_intervention.episode.requests import Refused, Start
 from lwd_intervention.episode.state import Phase, PREPARING
-from lwd_intervention.modes import Mode
+from lwd_intervention.modes import by_deadman, Mode
 
 ROBOT = RobotSpec('slow', 'test', (  # slow to brake, so that a bump would be seen
     JointSpec('elbow', -1.0, 1.0, 2.0, 12.0), JointSpec('jaw', 0.0, 1.0, 5.0, 100.0)), (), 25.0)
@@ -96,7 +96,7 @@ class Session:
         self.bag.append((self.event, state))
         self.take(self.arbiter.on_episode(Episode(
             state.id, state.phase is Phase.RUNNING, state.phase in PREPARING,
-            Mode(state.start_mode), state.started_ns)))
+            Mode(state.start_mode), state.started_ns, state.phase is Phase.LABELLING)))
         if state.phase is Phase.READY:
             self.do_episode('on_recorder', state.id, '')
 
@@ -142,7 +142,7 @@ class Session:
             self.now * PERIOD, self.device.held and self.device.plugged, self.device.reason)))
 
     def ask(self, mode):
-        accepted, message, out = self.arbiter.request_mode(mode, 'ann', 'pad', 'takeover, button')
+        accepted, message, out = self.arbiter.request_mode(mode, 'ann', 'pad', by_deadman(['left']))
         self.take(out)
         return accepted, message
 

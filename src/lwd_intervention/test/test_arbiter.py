@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from lwd_core.guard import Clamp
+from lwd_intervention.arbiter import messages
 from lwd_intervention.arbiter.records import Episode, Unclaimed
 from lwd_intervention.arbiter.watch import Teleop
-from lwd_intervention.modes import Mode
+from lwd_intervention.modes import by_deadman, Mode, says_why
+from lwd_msgs.msg import EpisodeState
 
 
 def test_hold_answers_every_tick_with_the_measured_position():
@@ -190,6 +192,53 @@ def test_words_do_not_cross_the_beginning_of_an_episode():
     assert Unclaimed('look out') in driven.out
     driven.request(Mode.HUMAN, reason='takeover, left deadman')
     assert driven.takeovers()[-1].reason == 'takeover, left deadman'
+
+
+@pytest.mark.parametrize(('phases', 'claimed'), [
+    ((EpisodeState.LABELLING,), True), ((EpisodeState.LABELLING, EpisodeState.IDLE), False)])
+def test_words_after_the_label_closed_the_recording_belong_to_none(phases, claimed):
+    driven = Driven(Mode.POLICY)
+    driven.tick(1)
+    driven.request(Mode.HUMAN, reason='takeover, left deadman')
+    driven.tick(2)
+    for phase in phases:
+        state = EpisodeState(episode_id='e1', phase=phase)
+        driven.add(driven.core.on_episode(messages.episode(state)))
+    driven.add(driven.core.on_words('it slipped'))
+    driven.tick(200)                                   # the 5 s are over
+    reasons = [one.reason for one in driven.takeovers()]
+    assert reasons == ['takeover, left deadman'] * 2 + ['it slipped'] * claimed
+    assert driven.out.count(Unclaimed('it slipped')) == (not claimed)
+
+
+@pytest.mark.parametrize('reason', [
+    'takeover: the cup slips', 'takeover', 'takeover, left deadman'])
+@pytest.mark.parametrize('words', ['takeover too late', 'it slips'])
+def test_a_reason_may_begin_with_the_word_takeover(reason, words):
+    driven = Driven(Mode.POLICY)
+    driven.tick(1)
+    driven.request(Mode.HUMAN, reason=reason)
+    driven.add(driven.core.on_words(words))
+    driven.add(driven.core.on_words('and again'))
+    driven.request(Mode.HOLD)
+    driven.add(driven.core.on_words('late'))           # it has its words: these are another's
+    given = [reason] if reason == 'takeover: the cup slips' else []
+    assert [one.reason for one in driven.takeovers()] == [
+        reason, '; '.join([*given, words, 'and again'])]
+
+
+def test_a_reason_of_the_request_alone_keeps_later_words_out():
+    driven = Driven(Mode.POLICY)
+    driven.tick(1)
+    driven.request(Mode.HUMAN, reason='takeover: the cup slips')
+    driven.request(Mode.HOLD)
+    driven.add(driven.core.on_words('late'))
+    assert [one.reason for one in driven.takeovers()] == ['takeover: the cup slips'] * 2
+
+
+def test_how_a_takeover_began_by_deadman_does_not_say_why():
+    assert not says_why(by_deadman(['left'])) and not says_why(by_deadman(['left', 'right']))
+    assert says_why('takeover, it slipped from the deadman')
 
 
 def test_several_words_and_a_reason_given_with_the_request_are_all_kept():

@@ -12,7 +12,7 @@ import pytest
 from session_fixtures import ROBOT, Session
 
 from lwd_intervention.arbiter.records import Executed, ModeChange, Takeover, Unclaimed
-from lwd_intervention.episode.state import Outcome, State
+from lwd_intervention.episode.state import Outcome, Phase, State
 from lwd_intervention.modes import allowed, Cause, DRIVERS, Mode, Source
 from lwd_msgs.msg import Intervention
 
@@ -36,6 +36,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.unheld_at = None               # tick at which the deadman was released
         self.labels = {}                    # episode -> its outcome once it has one
         self.pressed_in = ''
+        self.phase = Phase.IDLE
         self.ended = {}                     # takeover -> its newest end
         self.said, self.unclaimed = [], []  # words, numbered, less those a crash took along
         self.words = 0
@@ -161,6 +162,13 @@ class SessionMachine(RuleBasedStateMachine):
         self.ticks(ticks)
         self.say_why()
 
+    @rule(ticks=st.integers(0, 3))
+    def a_takeover_that_a_label_ends_with_words_after_it(self, ticks):
+        self.a_takeover_as_it_should_be(1)
+        self.session.label(Outcome.SUCCESS, True)
+        self.ticks(ticks)
+        self.say_why()
+
     @rule(mode=st.sampled_from([Mode.POLICY, Mode.HUMAN]))
     def start_an_episode(self, mode):
         self.asked = mode
@@ -265,6 +273,7 @@ class SessionMachine(RuleBasedStateMachine):
         if key in self.open:
             self.open.remove(key)
         else:  # once more, with the words that came after it
+            assert self.phase in (Phase.RUNNING, Phase.LABELLING), 'after the bag was closed'
             before = self.ended[key]
             assert replace(record, reason=before.reason) == before
             assert before.reason.startswith('takeover') and record.reason.startswith('because')
@@ -279,6 +288,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.open.remove((message.episode_id, message.id))
 
     def check_state(self, state):
+        self.phase = state.phase
         if state.outcome is not Outcome.UNLABELLED:
             assert self.labels.setdefault(state.id, state.outcome) is state.outcome, 'relabelled'
 

@@ -180,6 +180,8 @@ class Arbiter:
         new = not was.running or episode.id != was.id
         if was.running and (new or not episode.running):
             self._transition(Mode.HOLD, Cause.EPISODE, 'episode ended', 'episode')
+        if not (episode.running or episode.labelling):  # recording closed: words miss it
+            self._out += self.takeovers.forget()
         if episode.running and new:
             self._begin(episode, known=before is not None)
         return self._flush()

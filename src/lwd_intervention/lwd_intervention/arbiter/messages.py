@@ -50,7 +50,8 @@ def episode(message: EpisodeState) -> Episode:
     preparing = message.phase in (EpisodeState.RESETTING, EpisodeState.READY)
     start = Mode.HUMAN if message.start_mode == EpisodeState.MODE_HUMAN else Mode.POLICY
     return Episode(message.episode_id, message.phase == EpisodeState.RUNNING,
-                   preparing, start, to_ns(message.started))
+                   preparing, start, to_ns(message.started),
+                   message.phase == EpisodeState.LABELLING)
 
 
 def teleop(message: TeleopStatus) -> Teleop:

@@ -53,6 +53,7 @@ class Episode:
     resetting: bool = False   # the scene is being prepared; the robot may be moved by others
     start_mode: Mode = Mode.POLICY
     started_ns: int = 0       # first tick; 0: not known
+    labelling: bool = False   # over, but its recording is still open
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 
 Words and button come by different ways and in any order. Words belong to the takeover that is under
 way; else to one that ended less than AFTER ago and has none yet; else to the next one that begins
-within BEFORE. They never cross the beginning of an episode or a jump of the clock.
+within BEFORE. They never cross the beginning of an episode, the closing of its recording or a jump
+of the clock.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import replace
 
 from lwd_core.clock import NS_PER_S
 from lwd_intervention.arbiter.records import Takeover, Unclaimed
-from lwd_intervention.modes import TAKEOVER
+from lwd_intervention.modes import says_why
 
 BEFORE = 5 * NS_PER_S
 AFTER = 1 * NS_PER_S
@@ -64,8 +65,7 @@ class TakeoverLog:
             self.open = _with(self.open, words)
             return []
         ended = self._ended
-        if ended is not None and ended.reason.startswith(TAKEOVER) and \
-                now_ns - ended.stamp_ns <= AFTER:
+        if ended is not None and not says_why(ended.reason) and now_ns - ended.stamp_ns <= AFTER:
             self._ended = _with(ended, words)
             return [self._ended]
         before = self._waiting
@@ -89,5 +89,5 @@ def _with(takeover: Takeover, words: str) -> Takeover:
 
 
 def _joined(reason: str, words: str) -> str:
-    said = [] if reason.startswith(TAKEOVER) else reason.split('; ')
+    said = reason.split('; ') if says_why(reason) else []
     return '; '.join([*said, *([] if words in said else [words])])

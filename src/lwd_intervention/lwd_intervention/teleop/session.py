@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from lwd_intervention.arbiter.records import Vector
 from lwd_intervention.episode.state import Phase
-from lwd_intervention.modes import Mode, TAKEOVER
+from lwd_intervention.modes import by_deadman, Mode
 from lwd_intervention.teleop.controls import deadman_held, JoySample, Presses
 from lwd_intervention.teleop.effects import (
     AskMode,
@@ -194,8 +194,7 @@ class Session:
         self._driven = False
         if self._tick is not None:
             self._answer_tick()
-        arms = ' and '.join(arm for arm, held in self.held.items() if held)
-        self._ask(Mode.HUMAN, f'{TAKEOVER}, {arms} deadman')
+        self._ask(Mode.HUMAN, by_deadman([arm for arm, held in self.held.items() if held]))
 
     def _disarm(self, now_ns: int) -> None:
         self._armed, self._armed_from = False, now_ns
