@@ -147,6 +147,13 @@ def test_what_arrived_before_a_cut_is_not_sent_again(store, folder, monkeypatch)
     assert sum(paced) == len('a: 1') + len('{}')
 
 
+def hang_up(one):
+    """Close a socket although another thread waits for it: closing alone would not end that."""
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    one.close()
+
+
 class Line:
     """A TCP line to a server that goes dead for a while once `dead_at` bytes went up it."""
 
@@ -180,11 +187,11 @@ class Line:
                 self.sent += up * len(data)
                 if not self.dead_until and self.sent > self._dead_at:
                     self.dead_until = time.monotonic() + self._seconds
-                    for one in self._open:
-                        one.close()
+                    for one in list(self._open):
+                        hang_up(one)
                 target.sendall(data)
-        source.close()
-        target.close()
+        hang_up(source)
+        hang_up(target)
 
     def close(self):
         self._listener.close()
