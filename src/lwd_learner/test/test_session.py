@@ -129,7 +129,7 @@ def test_disk_trouble_at_ingest_is_tried_again_and_rejects_nothing(workspace, re
     record('demo', human=(0, 30))
     session = session_of(workspace)
 
-    def full_disk(self, path) -> None:
+    def full_disk(self, path, durable=True) -> None:
         raise OSError(28, 'no space')
 
     monkeypatch.setattr('lwd_learner.episodes.EpisodeArrays.save', full_disk)
