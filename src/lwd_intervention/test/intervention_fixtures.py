@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small robot and a driver's view of the arbiter for tests."""
 
+import time
+
 import numpy as np
 
 from lwd_core.clock import Tick
@@ -30,8 +32,8 @@ def robot(**changes):
 class Driven:
     """An arbiter with whole ticks as time, remembering what came out."""
 
-    def __init__(self, episode=None, policy_ready=True, **config):
-        self.core = Arbiter(robot(), ArbiterConfig(**config))
+    def __init__(self, episode=None, policy_ready=True, steady=time.monotonic, **config):
+        self.core = Arbiter(robot(), ArbiterConfig(**config), steady=steady)
         self.out = []
         self.add(self.core.on_joints(HOME))
         self.add(self.core.on_policy_status(policy_ready, 'loading', 'c0ffee'))

@@ -53,7 +53,7 @@ class Session:
     """Everything in one thread; what would be published is appended to `bag` with its event."""
 
     def __init__(self):
-        self.now, self.wall, self.event = 0, 0.0, 0
+        self.now, self.wall, self.event, self.boots = 0, 0.0, 0, 0
         self.bag = []                    # (event number, record or Intervention)
         self.device, self.position, self.sent = Device(), HOME.copy(), HOME.copy()
         self.policy_ready, self.policy_acts, self.policy_nan = True, True, False
@@ -65,9 +65,11 @@ class Session:
         self.tick()
 
     def boot(self):
-        """Start an arbiter, the first one or one after a crash."""
+        """Start an arbiter, the first one or one after a crash, which takes a second."""
+        self.boots += 1
         self.arbiter = Arbiter(ROBOT, ArbiterConfig(
-            first_command_timeout=0.2, start_at_tick=True, max_ahead_periods=1))
+            first_command_timeout=0.2, start_at_tick=True, max_ahead_periods=1),
+            steady=lambda: self.wall + self.boots)
         self.take(self.arbiter.on_joints(self.position, None))
         self.take(self.arbiter.on_policy_status(self.policy_ready, 'loading', 'c0ffee'))
         self.tell_episode(self.episodes.state)

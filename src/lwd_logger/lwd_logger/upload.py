@@ -152,6 +152,7 @@ class Uploader:
         progress.episode_id, progress.retry_in = path.rsplit('/', 1)[-1], 0.0
         self._report(progress)
         try:
+            waits = self._size(path)
             size = self._bring(path)
         except (OSError, StoreAwayError) as error:
             return self._retry(path, error)
@@ -162,6 +163,8 @@ class Uploader:
         self._failed.clear()
         progress.uploaded_episodes += 1
         progress.uploaded_bytes += size
+        progress.pending_episodes -= 1
+        progress.pending_bytes -= waits
         progress.state, progress.episode_id = UploadState.IDLE, ''
         self._log('info', f'{path}: {size / 1e6:.1f} MB confirmed by {self._remote.url}')
         self._report(progress)

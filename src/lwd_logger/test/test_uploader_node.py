@@ -91,7 +91,8 @@ def test_episodes_reach_a_bucket_over_http_and_are_read_back_by_the_learner(
     process = launch(tmp_path, bucket)
     try:
         wait_for(lambda: statuses and statuses[-1].uploaded_episodes == 2, 'upload')
-        assert statuses[-1].state == UploadStatus.IDLE and statuses[-1].pending_episodes == 0
+        assert statuses[-1].state == UploadStatus.IDLE
+        assert statuses[-1].pending_episodes == statuses[-1].pending_bytes == 0
         store = open_store(bucket)
         paths = list_episodes(store)
         assert [path[-4:] for path in paths] == ['ep-1', 'ep-2']

@@ -16,7 +16,9 @@ Pure and single-threaded: events in, records out; `arbiter_node.py` holds the lo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+import time
 
 import numpy as np
 
@@ -46,13 +48,13 @@ class Arbiter:
 
     def __init__(
         self, robot: RobotSpec, config: ArbiterConfig | None = None,
-        workspace: Workspace | None = None,
+        workspace: Workspace | None = None, steady: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Start in HOLD, with no clock, no joint state and no episode."""
+        """Start in HOLD, with no clock, no joint state and no episode; `steady` as TakeoverLog."""
         self.config = config or ArbiterConfig()
         self.mode = Mode.HOLD
         self.reason = 'started'
-        self.takeovers = TakeoverLog()
+        self.takeovers = TakeoverLog(steady)
         self.commands = Commands(robot, workspace, self.config.max_ahead_periods)
         self._period = robot.period_ns
         self.refused, self.clamped = self.commands.refused, self.commands.clamped

@@ -9,7 +9,9 @@ of the clock.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+import time
 
 from lwd_core.clock import NS_PER_S
 from lwd_intervention.arbiter.records import Takeover, Unclaimed
@@ -22,8 +24,9 @@ AFTER = 1 * NS_PER_S
 class TakeoverLog:
     """Number takeovers and remember the open one; stamps are ns of ROS time."""
 
-    def __init__(self) -> None:
-        """Start with none open."""
+    def __init__(self, steady: Callable[[], float] = time.monotonic) -> None:
+        """Start with none open; `steady` [s] never goes back while the machine is up."""
+        self._steady = steady
         self.open: Takeover | None = None
         self.count = 0
         self.restarted = False  # others may have been noted in this episode before
@@ -36,8 +39,10 @@ class TakeoverLog:
     ) -> Takeover:
         """Open a takeover at `tick` and return its record."""
         assert self.open is None, 'a takeover is open'
-        # Each takeover takes a tick, so that the tick is beyond every id given before a restart.
-        self.count = max(self.count, tick if self.restarted else 0) + 1
+        # What was noted before a restart is not known here, and ROS time and ticks may have been
+        # set back since; no person takes over a hundred times a second.
+        elapsed = int(self._steady() * 100) % 2**31 if self.restarted else 0
+        self.count = max(self.count, elapsed) + 1
         self.open = Takeover(stamp_ns, self.count, episode_id, operator, source, reason, tick,
                              checkpoint, overruled_chunk)
         if self._waiting is not None:
