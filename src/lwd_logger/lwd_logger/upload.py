@@ -123,6 +123,12 @@ class Uploader:
             self._moved.popleft()
         return sum(size for _, size in self._moved) / _RATE_SPAN
 
+    def fault(self, reason: str) -> None:
+        """Say what went wrong; the next step that does something says something else."""
+        self.progress.state, self.progress.reason = UploadState.FAULT, reason
+        self._log('error', reason)
+        self._report(self.progress)
+
     def step(self) -> float:
         """Upload the oldest episode that waits, or tidy up; return s to wait until the next."""
         waiting = self._waiting()
@@ -158,7 +164,7 @@ class Uploader:
             return self._retry(path, error)
         except (EpisodeError, StoreError) as error:  # another try would not help
             progress.refused[path] = str(error)
-            self._fault(f'{path} cannot be uploaded, it stays here: {error}')
+            self.fault(f'{path} cannot be uploaded, it stays here: {error}')
             return 0.0
         self._failed.clear()
         progress.uploaded_episodes += 1
@@ -272,11 +278,6 @@ class Uploader:
         params = self._params
         return (age > params.keep_days or total > params.keep_gib * (1 << 30)
                 or shutil.disk_usage(self._local.path).free < params.keep_free_mib * MIB)
-
-    def _fault(self, reason: str) -> None:
-        self.progress.state, self.progress.reason = UploadState.FAULT, reason
-        self._log('error', reason)
-        self._report(self.progress)
 
     def _record(self, path: str) -> Path:
         _, _, date, name = path.split('/')

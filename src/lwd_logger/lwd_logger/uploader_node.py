@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 import threading
 from typing import Any
 
@@ -35,11 +36,11 @@ class UploaderNode(Node):
         self._diagnostics = publisher(self, topics.DIAGNOSTICS)
         self.uploader = Uploader(
             name, FolderStore(self.params.local_store), open_store(self.params.store),
-            self.params, self._say, report=self._publish)
+            self.params, self._say, report=self._report)
         self._stopping = threading.Event()
         self._publishing = threading.Lock()
-        self._publish(self.uploader.progress)
-        self.create_timer(_REPORT_PERIOD, lambda: self._publish(self.uploader.progress),
+        self._report(self.uploader.progress)
+        self.create_timer(_REPORT_PERIOD, lambda: self._publish(self._reported),
                           clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._thread = threading.Thread(target=self._run, name='upload', daemon=True)
         self._thread.start()
@@ -56,9 +57,14 @@ class UploaderNode(Node):
             try:
                 wait = self.uploader.step()
             except Exception as error:  # the thread must outlive whatever one step met
-                self._say('error', f'{type(error).__name__}: {error}')
+                self.uploader.fault(f'{type(error).__name__}: {error}')
                 wait = self.params.retry_max
             self._stopping.wait(wait)
+
+    def _report(self, progress: Progress) -> None:
+        """Publish what the uploader says; the timer repeats that, and nothing half changed."""
+        self._reported = replace(progress)
+        self._publish(self._reported)
 
     def _publish(self, progress: Progress) -> None:
         if not self.context.ok():

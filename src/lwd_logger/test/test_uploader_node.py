@@ -6,20 +6,22 @@ from pathlib import Path
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
 
 from lwd_core import topics  # noqa: E402
 from lwd_core.episode import list_episodes, read_episode, read_meta  # noqa: E402
 from lwd_core.observation import ObservationSpec  # noqa: E402
 from lwd_core.ros_qos import subscription  # noqa: E402
+from lwd_core.ros_spin import SpinThread  # noqa: E402
 from lwd_core.store import open_store  # noqa: E402
+from lwd_logger.upload import Uploader  # noqa: E402
+from lwd_logger.uploader_node import UploaderNode  # noqa: E402
 from lwd_msgs.msg import UploadStatus  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -38,16 +40,12 @@ def statuses(monkeypatch):
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     context = rclpy.Context()
     context.init(domain_id=DOMAIN)
-    executor = SingleThreadedExecutor(context=context)
     node = rclpy.create_node('listener', context=context, namespace=NAMESPACE)
     heard = []
     subscription(node, topics.UPLOAD_STATUS, heard.append)
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin)
-    thread.start()
+    thread = SpinThread(node, context=context)
     yield heard
-    executor.shutdown()
-    thread.join()
+    thread.stop()
     node.destroy_node()
     context.try_shutdown()
 
@@ -112,8 +110,10 @@ def test_a_store_that_is_away_is_said_with_its_reason_and_without_secrets(
     monkeypatch.setenv('AWS_ENDPOINT_URL', 'http://127.0.0.1:9')
     process = launch(tmp_path, bucket)
     try:
-        wait_for(lambda: statuses and statuses[-1].state == UploadStatus.RETRYING, 'a retry')
-        status = statuses[-1]
+        def retrying():
+            return next((s for s in statuses if s.state == UploadStatus.RETRYING), None)
+        wait_for(retrying, 'a retry')
+        status = retrying()
         assert status.pending_episodes == 1 and status.pending_bytes > 1000
         assert 'does not answer' in status.reason and status.failures and status.retry_in > 0
         process.terminate()
@@ -124,6 +124,45 @@ def test_a_store_that_is_away_is_said_with_its_reason_and_without_secrets(
         assert files and not any(SECRET.encode() in path.read_bytes() for path in files)
     finally:
         process.kill()
+
+
+@pytest.fixture
+def here(tmp_path, statuses):
+    """Return how to start an uploader in this process; it finds nothing to do for a minute."""
+    context = rclpy.Context()
+    context.init(domain_id=DOMAIN)
+    made = []
+
+    def start():
+        node = UploaderNode(context=context, namespace=NAMESPACE, parameter_overrides=[
+            Parameter(name, value=value) for name, value in {
+                'robot': 'sim', 'store': str(tmp_path / 'remote'), 'poll_period': 60.0,
+                'local_store': str(tmp_path / 'local')}.items()])
+        made.append((SpinThread(node, context=context), node))
+        return node
+    yield start
+    for thread, node in made:
+        thread.stop()
+        node.destroy_node()
+    context.try_shutdown()
+
+
+def test_what_is_only_half_changed_is_not_said(here, statuses):
+    node = here()
+    wait_for(lambda: len(statuses) >= 2, 'the first statuses')
+    node.uploader.progress.uploaded_episodes = 1  # the rest of it would follow a moment later
+    count = len(statuses)
+    wait_for(lambda: len(statuses) > count + 1, "the timer's statuses")
+    assert {status.uploaded_episodes for status in statuses} == {0}
+
+
+def test_a_step_that_fails_is_said_as_a_fault(here, statuses, monkeypatch):
+    def broken(self):
+        raise PermissionError(13, 'Permission denied', 'local/episodes')
+    monkeypatch.setattr(Uploader, 'step', broken)
+    here()
+    wait_for(lambda: statuses and statuses[-1].state == UploadStatus.FAULT, 'FAULT')
+    assert 'PermissionError' in statuses[-1].reason and 'local/episodes' in statuses[-1].reason
 
 
 @pytest.mark.parametrize('store, text', [
