@@ -19,7 +19,8 @@ class Syncer:
         self._handle = -1
         self._stopping = False
         self._condition = threading.Condition()  # guards everything above
-        self._thread = threading.Thread(target=self._run, name='bag-sync')
+        # A daemon: a recorder that cannot begin must end, and one that ends calls `stop`.
+        self._thread = threading.Thread(target=self._run, name='bag-sync', daemon=True)
         self._thread.start()
 
     def __call__(self, handle: int) -> None:

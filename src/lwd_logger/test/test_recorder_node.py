@@ -14,7 +14,6 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.serialization import deserialize_message  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
@@ -24,9 +23,11 @@ from lwd_core.episode import EpisodeBagReader, list_episodes, read_episode, read
 from lwd_core.episode.synthetic import Recipe  # noqa: E402
 from lwd_core.observation import ObservationSpec  # noqa: E402
 from lwd_core.ros_qos import interface_class, publisher, subscription  # noqa: E402
+from lwd_core.ros_spin import SpinThread  # noqa: E402
 from lwd_core.ros_tick import to_stamp  # noqa: E402
 from lwd_core.store import FolderStore  # noqa: E402
 from lwd_logger.recorder_node import RecorderNode  # noqa: E402
+from lwd_logger.spool import Spool  # noqa: E402
 from lwd_msgs.msg import RecorderStatus  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -105,15 +106,10 @@ def graph(tmp_path, monkeypatch, request):
             Parameter('store', value=str(tmp_path / 'store')), Parameter('robot', value='sim'),
             Parameter('use_sim_time', value=simulated),
             Parameter('disk_stop_mib', value=1), Parameter('disk_warn_mib', value=1)])
-    executor = SingleThreadedExecutor(context=context)
     helper = rclpy.create_node('fake_robot', context=context, namespace=NAMESPACE)
-    for node in (recorder, helper):
-        executor.add_node(node)
-    thread = threading.Thread(target=executor.spin)
-    thread.start()
+    thread = SpinThread(recorder, helper, context=context)
     yield Robot(helper, simulated), FolderStore(tmp_path / 'store')
-    executor.shutdown()
-    thread.join()
+    thread.stop()
     recorder.destroy_node()
     helper.destroy_node()  # or its latched messages would reach the next test
     context.try_shutdown()
@@ -178,14 +174,10 @@ def robot_alone(monkeypatch):
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     context = rclpy.Context()
     context.init(domain_id=DOMAIN)
-    executor = SingleThreadedExecutor(context=context)
     node = rclpy.create_node('fake_robot', context=context, namespace=NAMESPACE)
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin)
-    thread.start()
+    thread = SpinThread(node, context=context)
     yield Robot(node)
-    executor.shutdown()
-    thread.join()
+    thread.stop()
     node.destroy_node()
     context.try_shutdown()
 
@@ -197,7 +189,8 @@ def test_a_killed_recorder_loses_at_most_its_flush_period(robot_alone, tmp_path)
         robot.wait_until_heard()
         count = robot.run(Recipe(ticks=60), until=lambda tick: tick == 50)
         wait_for(lambda: robot.statuses[-1].messages >= count, 'messages')
-        time.sleep(0.2)  # four flush periods of the process under test
+        told = len(robot.statuses)  # at 1 Hz, each after the flush that is due
+        wait_for(lambda: len(robot.statuses) > told, 'the next status')
     finally:
         process.kill()
         process.wait()
@@ -258,12 +251,30 @@ def test_parameters_that_make_no_sense_are_refused(tmp_path):
         context.try_shutdown()
 
 
+def test_a_recorder_that_cannot_begin_leaves_no_thread_that_keeps_its_process(
+        tmp_path, monkeypatch):
+    def broken(self, fallback):
+        raise OSError(5, 'Input/output error', 'spool')
+    monkeypatch.setattr(Spool, 'recover', broken)
+    context = rclpy.Context()
+    context.init(domain_id=DOMAIN)
+    before = set(threading.enumerate())
+    try:
+        with pytest.raises(OSError, match='Input/output error'):
+            RecorderNode(context=context, namespace=NAMESPACE, parameter_overrides=[
+                Parameter('robot_file', value=str(ROOT / 'config/robots/sim.yaml')),
+                Parameter('store', value=str(tmp_path / 'store'))])
+    finally:
+        context.try_shutdown()
+    assert not [thread for thread in set(threading.enumerate()) - before if not thread.daemon]
+
+
 @pytest.fixture
 def make_recorder(robot_alone, tmp_path):
     """Return how to start recorders in this process, and the robot beside them."""
     context = rclpy.Context()
     context.init(domain_id=DOMAIN)
-    executor = SingleThreadedExecutor(context=context)
+    thread = SpinThread(context=context)
     nodes = []
 
     def make(name, **parameters):
@@ -273,14 +284,11 @@ def make_recorder(robot_alone, tmp_path):
         node = RecorderNode(context=context, namespace=NAMESPACE, parameter_overrides=[
             Parameter(key, value=value) for key, value in values.items()])
         nodes.append(node)
-        executor.add_node(node)
+        thread.executor.add_node(node)
         return node
 
-    thread = threading.Thread(target=executor.spin)
-    thread.start()
     yield make
-    executor.shutdown()
-    thread.join()
+    thread.stop()
     for node in nodes:
         node.destroy_node()
     context.try_shutdown()
