@@ -39,7 +39,13 @@ class Installed:
     backend: str
     warm_s: float
     note: str = ''  # why this backend
-    measured: str = ''  # fastest backend when measured; `backend` may stand in for it
+    # What it is to be computed with, if `backend` stands in for it; auto: measured at every load.
+    measured: str = ''
+
+    @property
+    def stands_in(self) -> bool:
+        """Tell whether another backend than the one chosen computes; `note` says why."""
+        return self.measured not in ('', self.backend)
 
     @property
     def observes(self) -> tuple[object, ...]:
@@ -184,7 +190,9 @@ class Checkpoints:
 
     def restarted(self) -> None:
         """The worker was started again and holds nothing: load the active one first."""
-        self._after = self._queued or self.loading or _again(self.pending)
+        active = self.active.digest if self.active is not None else ''
+        self._after = next((known for known in (self._queued, self.loading, _again(self.pending))
+                            if known is not None and known.digest != active), None)
         self.previous = self.pending = self.loading = None
         self._drops.clear()
         self._queued = None

@@ -96,9 +96,10 @@ class CheckpointFollower:
             else:
                 self._log.error(f'{what} refused: {fields["reason"]}')
         elif frame.kind == 'loaded':
-            self._log.info(f'checkpoint {fields["digest"][:12]} (step {fields["step"]}) '
-                           f'verified and warm in {fields["warm_s"]:.2f} s, computed by '
-                           f'{fields["backend"]} ({fields.get("note", "")})')
+            loaded = Installed.from_fields(fields)
+            (self._log.warning if loaded.stands_in else self._log.info)(
+                f'checkpoint {loaded.digest[:12]} (step {loaded.step}) verified and warm in '
+                f'{loaded.warm_s:.2f} s, computed by {loaded.backend} ({loaded.note})')
         self.swap_if_idle()
 
     def swap_if_idle(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 import time
-from typing import Any, Protocol
+from typing import Any, Protocol, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from lwd_core.chunks.continuation import Continuation, TRAINED
 from lwd_core.observation import Observation, ObservationSpec
 from lwd_core.robot import RobotSpec, SpecError
 from lwd_core.store import open_store, StoreAwayError, StoreError
+
+if TYPE_CHECKING:
+    from lwd_policy_node.backends.choice import Choice
 
 
 class Acting(Protocol):
@@ -48,7 +51,8 @@ class LoadRequest:
     observation: str = 'any'  # or the mode the policy must have
     continuation: str = ''  # kind of continuation that the scheduler needs
     backend: str = 'eager'  # what computes: a name in backends.BACKENDS, or auto
-    measured: str = ''  # what auto chose for it in a worker before this one: not measured again
+    # What a worker before this one was to compute it with: not measured again; auto: it is.
+    measured: str = ''
     threads: int = 1  # that it computes with
     remote_file: str = ''  # says where a policy server is, for the loader of remote policies
 
@@ -67,6 +71,7 @@ class Loaded:
     backend: str
     warm_s: float
     note: str = ''  # why this backend
+    measured: str = ''  # what another worker is to compute it with, if not `backend`
 
     @property
     def description(self) -> dict[str, Any]:
@@ -86,7 +91,7 @@ def load(request: LoadRequest) -> Loaded:
         raise CheckpointError(f'observes {spec.mode}, this robot runs with observation '
                               f'{request.observation}')
     policy = _build(contents, request)
-    backend, note = _choose_backend(policy, request)
+    choice = _choose_backend(policy, request)
     require_continuation(policy, request.continuation)
     horizon = int(contents.config['horizon'])
     if horizon < request.min_horizon:
@@ -94,7 +99,8 @@ def load(request: LoadRequest) -> Loaded:
                               f'which is {request.min_horizon}')
     warm(policy, spec, request.robot, horizon, request.continuation)
     return Loaded(policy, str(contents.manifest['digest']), contents.step, horizon, spec.mode,
-                  spec.cameras, spec.image_size, backend, time.perf_counter() - started, note)
+                  spec.cameras, spec.image_size, choice.engine.name,
+                  time.perf_counter() - started, choice.note, choice.measured)
 
 
 def require_continuation(policy: Acting, kind: str) -> None:
@@ -107,8 +113,8 @@ def require_continuation(policy: Acting, kind: str) -> None:
             f'offers no {kind} continuation: use scheduler synchronous or overlapped')
 
 
-def _choose_backend(policy: Any, request: LoadRequest) -> tuple[str, str]:
-    """Let the backend asked for compute; return its name and why it is this one."""
+def _choose_backend(policy: Any, request: LoadRequest) -> Choice:
+    """Let the backend asked for compute; return which it is and why."""
     import torch
 
     from lwd_policy_node.backends.choice import choose  # here: only the worker pays for torch
@@ -118,7 +124,7 @@ def _choose_backend(policy: Any, request: LoadRequest) -> tuple[str, str]:
     choice = choose(sampler, request.backend, 1 / request.robot.control_rate, request.threads,
                     request.measured)
     policy.use(sampler, choice.engine)
-    return choice.engine.name, choice.note
+    return choice
 
 
 def observation_spec(config: dict[str, Any], robot: RobotSpec) -> ObservationSpec:

@@ -65,7 +65,8 @@ class PolicyOutputs:
         late = loop.assembler.late if loop.assembler else 0
         extra = [('worker_restarts', supervisor.restarts), ('late_samples', late),
                  ('rate_hz', f'{loop.cadence.rate:.2f}'), ('clamped', loop.cadence.clamped),
-                 ('delay_steps', f'{loop.cadence.mean_delay:.2f}')]
+                 ('delay_steps', f'{loop.cadence.mean_delay:.2f}'),
+                 ('backend', _computed_by(supervisor))]
         self._diagnostics.publish(
             diagnostics_message(self._node.get_fully_qualified_name(), status, extra))
 
@@ -74,3 +75,9 @@ class PolicyOutputs:
         self._node.get_logger().info(cadence.report(episode_id or 'the whole run'))
         self._cadence.publish(cadence_message(
             self._node.get_clock().now().to_msg(), episode_id, cadence))
+
+
+def _computed_by(supervisor: Supervisor) -> str:
+    """Return what computes the active checkpoint, and why that; '' without one."""
+    active = supervisor.checkpoints.active
+    return '' if active is None else f'{active.backend}: {active.note}'.removesuffix(': ')

@@ -38,6 +38,7 @@ from lwd_policy_node.wire import decode, encode, Frame
 
 Loader = Callable[[LoadRequest], Loaded]
 DEFAULT_LOADER = 'lwd_policy_node.loading:load'
+LOAD_THREAD = 'policy-load'
 AWAY = (StoreAwayError, ConnectionError)  # say nothing of the policy: it is tried again
 SWITCH_INTERVAL_S = 1e-4  # how long a loading thread may keep the interpreter from the acting one
 
@@ -59,7 +60,8 @@ class WorkerCore:
         if frame.kind == 'act':
             self._act(frame)
         elif frame.kind == 'load':
-            threading.Thread(target=self._load, args=(frame,), daemon=True).start()
+            threading.Thread(target=self._load, args=(frame,), name=LOAD_THREAD,
+                             daemon=True).start()
         elif frame.kind == 'drop':
             self._policies.pop(frame.fields['digest'], None)
 
@@ -86,6 +88,8 @@ class WorkerCore:
             with self._loading:
                 hurry = not self._policies and request.measured not in ('', 'eager')
                 loaded = self._loader(replace(request, backend='eager') if hurry else request)
+                # A loader that knows no backends (a policy server's) has loaded all there is.
+                hurry = hurry and loaded.backend == 'eager'
         except Exception as error:  # a candidate must never take the acting policy down
             known = isinstance(error, (CheckpointError, *AWAY))
             reason = str(error) if known else f'{type(error).__name__}: {error}'
@@ -97,31 +101,36 @@ class WorkerCore:
         self._policies[loaded.digest] = loaded.policy
         if first:
             self._on_first()
-        self._reply(_loaded_frame(loaded, request))
-        if hurry:
-            self._hasten(request)
+        if not hurry:
+            self._reply(_loaded_frame(loaded))
+            return
+        loaded = replace(loaded, measured=request.measured, note=(
+            'at once after a restart; ' + ('the fastest is being measured'
+                                           if request.measured == 'auto' else
+                                           f'{request.measured} is being built')))
+        self._reply(_loaded_frame(loaded))
+        self._hasten(request, loaded)
 
-    def _hasten(self, request: LoadRequest) -> None:
+    def _hasten(self, request: LoadRequest, acting: Loaded) -> None:
         """Build the fast backend while the eager one acts: a robot stood until it could."""
         try:
             with self._loading:
                 loaded = self._loader(request)
         except Exception as error:  # what acts goes on
-            print(f'{request.digest[:12]} stays with eager: {type(error).__name__}: {error}',
-                  file=sys.stderr, flush=True)
-            return
+            loaded = replace(acting, note=f'stays with eager: {type(error).__name__}: {error}')
         if loaded.digest in self._policies:  # not dropped meanwhile
             self._policies[loaded.digest] = loaded.policy
-            self._reply(_loaded_frame(loaded, request, again=True))
+            self._reply(_loaded_frame(loaded, again=True))
 
 
-def _loaded_frame(loaded: Loaded, request: LoadRequest, again: bool = False) -> Frame:
-    """Return the reply to a load; a backend that stands in does not pass for the measured one.
+def _loaded_frame(loaded: Loaded, again: bool = False) -> Frame:
+    """Return the reply to a load.
 
-    With `again` it answers no load: what was loaded is computed by another backend now.
+    With `again` it answers no load: what was loaded is computed by another backend now, or stays
+    with the one it has for a reason that its note says.
     """
     return Frame('loaded', {**loaded.description, 'again': again,
-                            'measured': request.measured or loaded.backend})
+                            'measured': loaded.measured or loaded.backend})
 
 
 def act_frame(request_id: int, digest: str, seed: int, observation: Observation,

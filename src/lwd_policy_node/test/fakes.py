@@ -2,6 +2,7 @@
 """A policy that does as told by the instruction, and a loader that does as told by the digest."""
 
 import os
+import threading
 import time
 
 import numpy as np
@@ -9,8 +10,17 @@ import numpy as np
 from lwd_core.checkpoint import CheckpointError
 from lwd_core.observation import Observation
 from lwd_policy_node.loading import Loaded
+from lwd_policy_node.worker import LOAD_THREAD
 
 HORIZON = 16
+
+
+def finish_loads(timeout):
+    """Wait until every worker of this process has loaded what it was told to."""
+    for thread in threading.enumerate():
+        if thread.name == LOAD_THREAD:
+            thread.join(timeout)
+            assert not thread.is_alive(), f'a load takes more than {timeout:g} s'
 
 
 class FakePolicy:
@@ -53,4 +63,4 @@ def load(request):
     mode = 'pixels' if 'pixels' in digest else 'state'
     cameras = ('head',) if mode == 'pixels' else ()
     return Loaded(FakePolicy(step / 1000), digest, step, HORIZON, mode, cameras, (8, 6), 'fake',
-                  0.01)
+                  0.01, 'as told')

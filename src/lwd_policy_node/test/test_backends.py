@@ -245,6 +245,25 @@ def test_what_auto_chose_in_a_worker_before_is_built_without_measuring():
     assert pick('auto', known='abacus', eager=0.02, onnxruntime=0.001).engine.name == 'onnxruntime'
 
 
+def test_a_backend_that_is_wrong_with_one_checkpoints_weights_is_tried_again_for_the_next_one():
+    choice = pick('auto', eager=0.02, onnxruntime=(0.1, 0.001))
+    assert (choice.engine.name, choice.measured) == ('eager', 'auto') and 'differs' in choice.note
+    choice = pick('auto', eager=0.02, onnxruntime=0.001)
+    assert (choice.engine.name, choice.measured) == ('onnxruntime', 'onnxruntime')
+    # The fastest by measurement; this checkpoint's weights do not pass.
+    choice = pick('auto', eager=0.02, onnxruntime=(0.1, 0.001))
+    assert (choice.engine.name, choice.measured) == ('eager', 'onnxruntime')
+    assert 'eager instead of onnxruntime: differs' in choice.note
+    assert pick('auto', eager=0.02, onnxruntime=0.001).engine.name == 'onnxruntime'
+
+
+def test_what_is_missing_is_not_looked_for_again():
+    missing = BackendUnavailableError('openvino is not installed')
+    choice = pick('auto', eager=0.01, openvino=missing)
+    assert (choice.engine.name, choice.measured) == ('eager', 'eager')
+    assert pick('auto', eager=0.01, openvino=0.001).engine.name == 'eager'
+
+
 @pytest.mark.parametrize(('problem', 'words'), [
     (BackendUnavailableError('onnxruntime is not installed'), 'not installed'),
     (BackendError('unsupported operator'), 'unsupported operator'),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The worker over its real transports."""
 
+from dataclasses import replace
 import os
 import queue
 import signal
@@ -112,16 +113,34 @@ def test_a_fresh_worker_acts_at_once_and_gets_its_fast_backend_while_it_does(rob
         asked.append(request.backend)
         if len(asked) == 4:
             raise RuntimeError('no compiler')
-        return fakes.load(request)
+        return replace(fakes.load(request),
+                       backend='fast' if request.backend == 'auto' else request.backend)
+
+    def loaded():
+        frame = replies.get(timeout=PATIENCE_S)
+        assert frame.kind == 'loaded'
+        return tuple(frame.fields[name] for name in ('backend', 'measured', 'again', 'note'))
     for _ in range(2):  # the second time the fast one fails
         core = WorkerCore(loader, replies.put)
         core.handle(load_frame(LoadRequest('', robot, 'ok1', backend='auto', measured='fast')))
-        assert replies.get(timeout=PATIENCE_S).kind == 'loaded'
-        if len(asked) < 3:
-            assert replies.get(timeout=PATIENCE_S).kind == 'loaded'
+        assert loaded() == ('eager', 'fast', False, 'at once after a restart; fast is being built')
+        assert loaded() == (('fast', 'fast', True, 'as told') if len(asked) == 2 else (
+            'eager', 'fast', True, 'stays with eager: RuntimeError: no compiler'))
         core.handle(act_frame(1, 'ok1', 5, OBSERVATION))
         assert replies.get(timeout=PATIENCE_S).kind == 'chunk'
-    assert asked[:3] == ['eager', 'auto', 'eager']
+    assert asked == ['eager', 'auto', 'eager', 'auto']
+
+
+def test_a_loader_that_knows_no_backends_loads_once(robot):
+    asked, replies = [], queue.Queue()
+
+    def loader(request):
+        asked.append(request.digest)
+        return fakes.load(request)
+    core = WorkerCore(loader, replies.put)
+    core.handle(load_frame(LoadRequest('', robot, 'ok1', backend='auto', measured='fake')))
+    fakes.finish_loads(PATIENCE_S)
+    assert asked == ['ok1'] and replies.get_nowait().fields['backend'] == 'fake'
 
 
 def niceness(pid):

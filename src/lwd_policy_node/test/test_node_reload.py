@@ -113,6 +113,8 @@ def test_a_bad_checkpoint_is_refused_by_name_and_the_old_one_goes_on(world):
     w.spin_until(lambda: w.diagnostics is not None and w.diagnostics.status[0].level
                  == DiagnosticStatus.WARN, 'diagnostics')
     assert 'bad3' in w.diagnostics.status[0].message
+    values = {item.key: item.value for item in w.diagnostics.status[0].values}
+    assert values['backend'] == 'fake: as told'
 
 
 def test_a_channel_of_the_store_is_followed_without_announcements(world, tmp_path):

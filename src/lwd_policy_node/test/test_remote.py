@@ -4,6 +4,7 @@
 import pickle
 import queue
 
+from fakes import finish_loads
 import numpy as np
 from policy_server import PolicyServer
 import pytest
@@ -12,6 +13,7 @@ import yaml
 from lwd_core.checkpoint import CheckpointError
 from lwd_core.observation import Observation
 from lwd_core.spec import SpecError
+from lwd_policy_node.checkpoints import Candidate
 from lwd_policy_node.inference import make_inference
 from lwd_policy_node.loading import LoadRequest
 from lwd_policy_node.params import REMOTE_LOADER
@@ -24,7 +26,9 @@ from lwd_policy_node.remote.connection import (
 )
 from lwd_policy_node.remote.policy import load
 from lwd_policy_node.remote.spec import RemoteSpec
-from lwd_policy_node.worker import act_frame, load_frame
+from lwd_policy_node.supervisor import LONGEST_PAUSE_S, Supervisor
+from lwd_policy_node.wire import Frame
+from lwd_policy_node.worker import act_frame, load_frame, WorkerCore
 
 PATIENCE_S = 30.0
 JOINTS = np.array([0.1, 0.2, 0.3], np.float32)
@@ -231,6 +235,34 @@ def test_through_the_worker_a_lost_server_is_a_failed_chunk_and_then_a_chunk_aga
         assert frame.kind == 'chunk' and frame.arrays['actions'].shape == (8, 3)
     finally:
         worker.close()
+
+
+def test_a_worker_started_again_asks_the_server_for_one_chunk_and_not_for_two(
+        server, remote_file, robot):
+    class Worker:
+        """A worker without a process; the test passes its replies on."""
+
+        def start(self):
+            self.replies = queue.Queue()
+            self.core = WorkerCore(load, self.replies.put)
+            supervisor.on_reply(Frame('ready'))
+
+        def send(self, frame):
+            self.core.handle(frame)
+            finish_loads(PATIENCE_S)
+            while not self.replies.empty():
+                supervisor.on_reply(self.replies.get())
+    now = [0.0]
+    template = LoadRequest('', robot, backend='auto', remote_file=remote_file(timeout=PATIENCE_S))
+    supervisor = Supervisor(Worker(), template, 5.0, wall=lambda: now[0])
+    supervisor.start()
+    assert supervisor.want(Candidate('remote', 0, forced=True)) == ''
+    assert supervisor.swap() and len(server.seen) == 1
+    supervisor.on_reply(Frame('died', {'reason': 'signal 11'}))
+    now[0] += LONGEST_PAUSE_S
+    supervisor.poll(0.0)
+    assert supervisor.usable and supervisor.checkpoints.active.backend == 'remote'
+    assert len(server.headers) == len(server.seen) == 2
 
 
 def test_a_server_that_is_away_at_the_start_is_asked_again_and_not_refused(remote_file, robot):

@@ -20,9 +20,18 @@ from lwd_policy_node.worker import WorkerCore
 PATIENCE_S = 10.0
 
 
+DIFFERS = 'eager instead of fast: differs'
+
+
 def load(request):
-    backend = 'eager' if 'eager' in (request.backend, request.measured) else 'fast'
-    return replace(fakes.load(request), backend=backend)
+    """Load as told by the digest: 'off...' and 'unmeasured...' the fast backend is wrong for."""
+    loaded = fakes.load(request)
+    if 'eager' in (request.backend, request.measured):
+        return replace(loaded, backend='eager')
+    if request.digest.startswith('ok'):
+        return replace(loaded, backend='fast')
+    return replace(loaded, backend='eager', note=DIFFERS,
+                   measured='fast' if request.digest.startswith('off') else 'auto')
 
 
 class Rig:
@@ -86,6 +95,29 @@ def test_a_second_death_before_the_fast_backend_is_built_does_not_make_eager_the
     rig.go_on.set()
     rig.take('loaded')
     assert rig.table.active.backend == 'fast'
+
+
+def test_a_backend_that_these_weights_fail_with_is_tried_again_after_a_restart_and_said(rig):
+    rig.install('off2', 2)
+    active = rig.table.active
+    assert (active.backend, active.measured, active.stands_in) == ('eager', 'fast', True)
+    rig.die_and_restart()
+    assert 'fast is being built' in rig.table.active.note
+    rig.go_on.set()
+    rig.take('loaded')
+    assert (rig.table.active.backend, rig.table.active.note) == ('eager', DIFFERS)
+    rig.install('ok3', 3)
+    assert rig.table.active.backend == 'fast'
+
+
+def test_what_could_not_be_measured_is_measured_again_while_eager_acts(rig):
+    rig.install('unmeasured2', 2)
+    rig.die_and_restart()
+    assert rig.supervisor.usable and rig.table.active.backend == 'eager'
+    assert 'the fastest is being measured' in rig.table.active.note
+    rig.go_on.set()
+    rig.take('loaded')
+    assert (rig.table.active.backend, rig.table.active.note) == ('eager', DIFFERS)
 
 
 def test_a_fast_backend_that_comes_after_the_next_checkpoint_does_not_roll_it_back(rig):

@@ -3,7 +3,12 @@ import pytest
 
 from lwd_policy_node.checkpoints import Candidate
 from lwd_policy_node.loading import LoadRequest
-from lwd_policy_node.supervisor import FIRST_PAUSE_S, RELOAD_PAUSE_S, Supervisor
+from lwd_policy_node.supervisor import (
+    FIRST_PAUSE_S,
+    LONGEST_PAUSE_S,
+    RELOAD_PAUSE_S,
+    Supervisor,
+)
 from lwd_policy_node.wire import Frame
 
 LOADED = dict(step=1, horizon=16, mode='state', cameras=[], image_size=[8, 6], backend='fake',
@@ -84,6 +89,34 @@ def test_a_fresh_worker_is_told_which_backend_was_the_fastest_and_measures_nothi
     rig.reply('loaded', digest='one', **LOADED)
     rig.supervisor.want(Candidate('two', 2))
     assert rig.worker.sent[-1] == ('load', 'two') and rig.worker.measured[-1] == ''
+
+
+def test_a_worker_that_dies_while_it_loads_the_active_checkpoint_is_asked_for_it_once(rig):
+    rig.act_with('one')
+    for _ in range(2):
+        rig.die()
+        rig.now += LONGEST_PAUSE_S
+        rig.supervisor.poll(0.0)
+        rig.worker.sent.clear()
+        rig.reply('ready')
+    rig.reply('loaded', digest='one', **LOADED)
+    assert rig.supervisor.usable and rig.worker.sent == [('load', 'one')]
+
+
+def test_what_was_wanted_while_the_active_checkpoint_loads_again_comes_after_it(rig):
+    rig.act_with('one')
+    rig.die()
+    rig.now += LONGEST_PAUSE_S
+    rig.supervisor.poll(0.0)
+    rig.reply('ready')
+    assert rig.supervisor.want(Candidate('two', 2)) == ''
+    rig.die()
+    rig.now += LONGEST_PAUSE_S
+    rig.supervisor.poll(0.0)
+    rig.worker.sent.clear()
+    rig.reply('ready')
+    rig.reply('loaded', digest='one', **LOADED)
+    assert rig.worker.sent == [('load', 'one'), ('load', 'two')]
 
 
 def test_a_worker_that_keeps_dying_is_started_ever_less_often(rig):

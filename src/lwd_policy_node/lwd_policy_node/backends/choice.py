@@ -6,7 +6,8 @@
     NAME   that one; eager, with the reason, if it is missing or does not compute this policy
 
 What was chosen for an architecture is remembered: the next checkpoint builds only that backend,
-and so does a worker that is started again.
+and so does a worker that is started again. A backend that differs from eager with one checkpoint's
+weights is not used for that one; whether it serves the next one is found out there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from lwd_core.flow.export import ChunkSampler
 from lwd_policy_node.backends import graphs
 from lwd_policy_node.backends.engine import (
+    BackendDiffersError,
     BackendError,
     BackendUnavailableError,
     Builder,
@@ -43,6 +45,9 @@ class Choice:
 
     engine: Engine
     note: str
+    # What another worker is to compute this checkpoint with: not the engine's name where eager
+    # stands in for it; 'auto' where that has to be measured again.
+    measured: str
 
 
 def choose(sampler: ChunkSampler, wanted: str, period: float, threads: int = 1,
@@ -50,7 +55,7 @@ def choose(sampler: ChunkSampler, wanted: str, period: float, threads: int = 1,
            measure: Callable[..., float] = seconds) -> Choice:
     """Return the engine for `sampler`; `period` is the control period [s]. Never raises.
 
-    `measured` is what auto chose for this sampler elsewhere, '' if nothing is known.
+    `measured` is what auto chose for this sampler elsewhere; '' or 'auto': nothing is known.
     """
     eager = builders['eager'](sampler, threads)
     if wanted != 'auto':
@@ -61,19 +66,20 @@ def choose(sampler: ChunkSampler, wanted: str, period: float, threads: int = 1,
     if known is not None:
         return _named(sampler, known, eager, threads, builders, 'the fastest when it was measured')
     choice = _fastest(sampler, eager, period, threads, builders, measure)
-    _remembered[key] = choice.engine.name
+    if choice.measured != 'auto':
+        _remembered[key] = choice.measured
     return choice
 
 
 def _named(sampler: ChunkSampler, name: str, eager: Engine, threads: int,
            builders: Mapping[str, Builder], why: str = 'asked for') -> Choice:
     if name == 'eager':
-        return Choice(eager, why)
+        return Choice(eager, why, name)
     try:
         engine, gap = _checked(sampler, name, eager, threads, builders)
     except BackendError as error:
-        return Choice(eager, f'eager instead of {name}: {error}')
-    return Choice(engine, f'{why}; differs from eager by {gap:.1g} standard deviations')
+        return Choice(eager, f'eager instead of {name}: {error}', name)
+    return Choice(engine, f'{why}; differs from eager by {gap:.1g} standard deviations', name)
 
 
 def _checked(sampler: ChunkSampler, name: str, eager: Engine, threads: int,
@@ -98,8 +104,8 @@ def _fastest(sampler: ChunkSampler, eager: Engine, period: float, threads: int,
     taken = measure(eager, example)
     if taken < ENOUGH * period:
         return Choice(eager, f'eager takes {1e3 * taken:.1f} ms, enough for a period of '
-                             f'{1e3 * period:.0f} ms')
-    best, notes = (taken, eager), [f'eager {1e3 * taken:.1f} ms']
+                             f'{1e3 * period:.0f} ms', eager.name)
+    best, notes, differs = (taken, eager), [f'eager {1e3 * taken:.1f} ms'], False
     for name in AUTOMATIC:
         if name not in builders:
             continue
@@ -107,8 +113,10 @@ def _fastest(sampler: ChunkSampler, eager: Engine, period: float, threads: int,
             engine, _ = _checked(sampler, name, eager, threads, builders)
         except BackendError as error:
             notes.append(f'{name}: {error}')
+            differs = differs or isinstance(error, BackendDiffersError)
             continue
         taken = measure(engine, example)
         notes.append(f'{name} {1e3 * taken:.1f} ms')
         best = min(best, (taken, engine), key=lambda pair: pair[0])
-    return Choice(best[1], 'measured: ' + ', '.join(notes))
+    return Choice(best[1], 'measured: ' + ', '.join(notes),
+                  'auto' if differs else best[1].name)

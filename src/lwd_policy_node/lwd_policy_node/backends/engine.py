@@ -29,6 +29,10 @@ class BackendUnavailableError(BackendError):
     """A backend that this machine does not have; the message says what is missing."""
 
 
+class BackendDiffersError(BackendError):
+    """A backend whose chunks are not eager's: says something of these weights, not of others."""
+
+
 class Engine(Protocol):
     """One policy, ready to compute."""
 
@@ -55,10 +59,11 @@ def difference(engine: Engine, reference: Engine, sampler: ChunkSampler) -> floa
 
 
 def check(engine: Engine, reference: Engine, sampler: ChunkSampler) -> float:
-    """Return the difference from `reference`; BackendError if it is beyond BOUND."""
+    """Return the difference from `reference`; BackendDiffersError if it is beyond BOUND."""
     gap = difference(engine, reference, sampler)
     if not gap <= BOUND:
-        raise BackendError(f'differs from eager by {gap:.2g} standard deviations, bound {BOUND:g}')
+        raise BackendDiffersError(
+            f'differs from eager by {gap:.2g} standard deviations, bound {BOUND:g}')
     return gap
 
 
