@@ -147,7 +147,7 @@ def test_a_simulated_robots_clock_comes_after_the_samples_of_its_tick(bag, recor
 
 
 def test_rate_start_and_topics_are_chosen(bag, recorded):
-    with Listener(bag, rate=10.0, start=0.6, topics=['joint_states', 'episode']) as listener:
+    with Listener(bag, rate=0.2, start=0.6, topics=['joint_states', 'episode']) as listener:
         listener.run()
         every = [stamp_ns(m.header.stamp) for m in recorded['joint_states']]
         late = [stamp for stamp in every if stamp - every[0] >= 600_000_000]
@@ -156,7 +156,9 @@ def test_rate_start_and_topics_are_chosen(bag, recorded):
         assert 'executed_action' not in listener.heard
         # the episode's state of before `start` still holds, and is told first
         assert listener.heard['episode'][0][1].phase == 3
-        assert listener.seconds('joint_states') < 2.0
+        # five times as long as recorded; a busy machine may hear the first sample late
+        span = (listener.ticks('joint_states')[-1] - listener.ticks('joint_states')[0]) / 1e9
+        assert listener.seconds('joint_states') > 2 * span > 0.5
 
 
 def test_it_loops_until_it_is_stopped(bag):
