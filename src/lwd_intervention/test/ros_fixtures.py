@@ -2,6 +2,8 @@
 """The rest of a robot for tests over DDS: a lockstep simulation, a policy, an operator."""
 
 from contextlib import contextmanager
+from dataclasses import replace
+import os
 import threading
 import time
 
@@ -30,7 +32,8 @@ from lwd_msgs.msg import (
 )
 from lwd_msgs.srv import LabelEpisode, RequestMode, ResetScene
 
-NAMESPACE = 'arm1'
+NAMESPACE = f'arm{os.getpid()}'  # two runs on one machine must not hear each other
+HEARD = 1000  # messages: a listener that a busy machine keeps waiting misses none of them
 PATIENCE = 60.0  # s; only a failure takes so long, also on a busy machine
 
 
@@ -119,10 +122,11 @@ class Operator(Node):
         self.interventions, self.states, self.tick = [], [], -1
         self._teleop = publisher(self, topics.TELEOP_COMMAND)
         self._recorder = publisher(self, topics.RECORDER_STATUS)
-        subscription(self, topics.EXECUTED_ACTION, self._on_executed)
-        subscription(self, topics.CONTROL_MODE, self.modes.append)
-        subscription(self, topics.INTERVENTION, self.interventions.append)
-        subscription(self, topics.EPISODE, self._on_episode)
+        for spec, hear in ((topics.EXECUTED_ACTION, self._on_executed),
+                           (topics.CONTROL_MODE, self.modes.append),
+                           (topics.INTERVENTION, self.interventions.append),
+                           (topics.EPISODE, self._on_episode)):
+            subscription(self, replace(spec, depth=HEARD), hear)
         self.create_subscription(Clock, 'clock', self._on_clock, 10)
         self.request = self.create_client(RequestMode, 'arbiter/request_mode')
         self.label = self.create_client(LabelEpisode, 'episode/label')

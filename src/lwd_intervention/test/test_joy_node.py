@@ -17,7 +17,7 @@ needs_sdl = pytest.mark.skipif(not LIBRARIES, reason='pygame-ce without its own 
 
 # In a process of its own: SDL is one for the whole process and wants one thread.
 SCRIPT = '''
-import ctypes, sys
+import ctypes, os, sys
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
@@ -29,11 +29,12 @@ sdl.SDL_JoystickOpen.restype = ctypes.c_void_p
 sdl.SDL_JoystickSetVirtualAxis.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int16]
 sdl.SDL_JoystickSetVirtualButton.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint8]
 rclpy.init(domain_id=49)
-node = build_node(namespace='pad', parameter_overrides=[
+space = f'pad{os.getpid()}'  # nobody else's
+node = build_node(namespace=space, parameter_overrides=[
     Parameter('mapping_dir', value=sys.argv[2]), Parameter('rate', value=200.0),
     Parameter('window', value='no')])
 heard = []
-listener = rclpy.create_node('listener', namespace='pad')
+listener = rclpy.create_node('listener', namespace=space)
 listener.create_subscription(Joy, 'joy', heard.append, 10)
 executor = SingleThreadedExecutor()
 executor.add_node(node)
@@ -51,7 +52,7 @@ assert not heard, 'Joy without a device'
 print('missing:', node._device.missing())
 index = sdl.SDL_JoystickAttachVirtual(1, 6, 15, 0)
 until(lambda: heard, 'a message')
-until(lambda: node.count_subscribers('/pad/joy') == 1 and len(heard) > 5, 'messages')
+until(lambda: node.count_subscribers(f'/{space}/joy') == 1 and len(heard) > 5, 'messages')
 first = heard[-1]
 print('device:', first.header.frame_id, len(first.axes), len(first.buttons))
 assert all(abs(axis) < 0.01 for axis in first.axes) and not any(first.buttons), first

@@ -28,7 +28,8 @@ REMAP = ['--ros-args', '-r', f'__ns:=/{NAMESPACE}', '-r', f'/clock:=/{NAMESPACE}
 
 
 @pytest.fixture
-def stack(tmp_path, monkeypatch):
+def stack(tmp_path, monkeypatch, request):
+    """Give the nodes; a tick may stand open for `param` [s], which only a failure makes long."""
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     robot_file, tasks_file = tmp_path / 'robot.yaml', tmp_path / 'tasks.yaml'
     robot_file.write_text(yaml.safe_dump(robot().to_dict()))
@@ -36,7 +37,8 @@ def stack(tmp_path, monkeypatch):
         'place': {'instruction': 'place it', 'time_limit': 20.0}}}))
     files = {'robot_file': str(robot_file), 'robot': NAMESPACE, 'use_sim_time': True}
     with world(52) as spin:
-        arbiter = spin(lambda **kw: build_arbiter(cli_args=REMAP, **kw), **files)
+        arbiter = spin(lambda **kw: build_arbiter(cli_args=REMAP, **kw), **files,
+                       answer_timeout=getattr(request, 'param', 20.0))
         episode = spin(lambda **kw: build_episode(cli_args=REMAP, **kw), **files,
                        tasks_file=str(tasks_file), use_reset_scene=True)
         nodes = {'arbiter': arbiter, 'episode': episode, 'policy': spin(FakePolicy),
@@ -115,6 +117,7 @@ def test_an_episode_with_a_takeover_and_a_handback_never_stalls(stack):
     assert (start_.event, end.event) == (Intervention.STARTED, Intervention.ENDED)
     assert (start_.id, end.end_reason, end.checkpoint) == (end.id, 'handback', 'c0ffee')
     assert 0 < start_.start_tick < end.end_tick and start_.overruled_chunk == 5
+    phase_is(operator, EpisodeState.IDLE)  # may come after the result
     phases = [state.phase for state in operator.states if state.episode_id == result.episode_id]
     # A latched topic keeps one message: of two states in a row, the older may be skipped.
     assert [phase for phase in phases if phase in (3, 0)] == [3, 0]
@@ -155,7 +158,7 @@ def test_what_cannot_run_is_refused_with_its_reason(stack, task, seed, words):
     operator = stack['operator']
     result = result_of(start(operator, EpisodeState.MODE_POLICY, seed, task))
     assert words in result.message
-    assert operator.states[-1].phase == EpisodeState.IDLE
+    phase_is(operator, EpisodeState.IDLE)
 
 
 def test_cancelling_stops_the_episode(stack):
@@ -169,6 +172,7 @@ def test_cancelling_stops_the_episode(stack):
     assert result_of(handle).stop_reason == EpisodeState.STOP_REQUESTED
 
 
+@pytest.mark.parametrize('stack', [0.3], indirect=True)
 def test_a_silent_policy_stalls_nothing_and_ends_in_hold(stack):
     operator, policy = stack['operator'], stack['policy']
     handle = start(operator, EpisodeState.MODE_POLICY)
