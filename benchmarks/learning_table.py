@@ -4,7 +4,7 @@
 Trains and evaluates every method of the table in process, on state observation, from the same
 demonstrations, offline data and held-out starts, in pieces that resume: a killed run goes on where
 it was. Default: a small budget, under 3 minutes. `--full`: a night. Writes the table, curves and
-value plots into results/learning_table/PROFILE/, and with --page docs/learning_table.md.
+value plots into results/learning_table/PROFILE/, and with --page docs/learning_table_PROFILE.md.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument('--plan', action='store_true',
                         help='only print the pieces with what each costs, and the sum')
     parser.add_argument('--report', action='store_true', help='only report what is done')
-    parser.add_argument('--page', action='store_true', help='write docs/learning_table.md')
+    parser.add_argument('--page', action='store_true', help='write docs/learning_table_PROFILE.md')
     parser.add_argument('--worker', action='store_true', help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.profile = 'full' if options.full else options.profile
@@ -174,7 +174,7 @@ def report(out: Path, profile: Profile, recipe: Path, ledger: Ledger,
     text = page(profile, rows, results, len(done), len(plan), options, drawn)
     (out / 'table.md').write_text(text)
     if options.page:
-        write_page(out, text, drawn)
+        write_page(out, options.profile, text, drawn)
     print(table(profile, rows))
     for name, error in ledger.errors().items():
         print(f'failed: {name}: {error.strip().splitlines()[-1]}')
@@ -199,12 +199,14 @@ def page(profile: Profile, rows: list[Row], results: dict[str, dict[str, object]
     """Return the page: what was run, what came out."""
     work_hours = sum(float(one['seconds']) for one in results.values()) / 3600  # type: ignore
     methods = ', '.join(method.title for method in methods_of(profile).values())
+    observation = ('state observation' if profile.observation == 'state' else
+                   'pixels through a frozen trunk (config/trunks/suite.safetensors)')
     parts = [
         '# The learning table', '',
         f'Made by `make bench NAME=learning_table ARGS="--profile {options.profile} --page"` '
         f'({done} of {planned} pieces done, {work_hours:.2f} process hours on '
         f'{platform.machine()}, {os.cpu_count()} cores, no GPU). {methods}: one code base, one '
-        'recipe, state observation.', '',
+        f'recipe, {observation}.', '',
         f'Every method starts from the same SFT policy ({profile.demonstrations} demonstrations a '
         f'task, {profile.sft_steps} updates). Offline: the demonstrations and {profile.rollouts} '
         f'autonomous rollouts a task of that policy, {profile.offline_steps} updates. Online: '
@@ -221,15 +223,15 @@ def page(profile: Profile, rows: list[Row], results: dict[str, dict[str, object]
     return '\n'.join(parts) + '\n'
 
 
-def write_page(out: Path, text: str, drawn: bool) -> None:
-    """Put the page and its pictures under docs/."""
-    docs = ROOT / 'docs'
+def write_page(out: Path, profile: str, text: str, drawn: bool) -> None:
+    """Put the page, with what _table/notes/PROFILE.md says of it, and its pictures under docs/."""
+    docs, page = ROOT / 'docs', f'learning_table_{profile}'
     for name in ('success.png', *(('values.png',) if drawn else ())):
-        target = docs / 'images' / f'learning_table_{name}'
+        target = docs / 'images' / f'{page}_{name}'
         target.write_bytes((out / name).read_bytes())
         text = text.replace(f'({name})', f'(images/{target.name})')
-    notes = Path(__file__).parent / '_table' / 'notes.md'
-    (docs / 'learning_table.md').write_text(
+    notes = Path(__file__).parent / '_table' / 'notes' / f'{profile}.md'
+    (docs / f'{page}.md').write_text(
         text + ('\n' + notes.read_text() if notes.is_file() else ''))
 
 

@@ -5,7 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 import sys
 
+import numpy as np
 import pytest
+
+from lwd_core.flow.trunk import load_trunk
+from lwd_sim.episode import Recorder
+from lwd_sim.observe import observe
+from lwd_sim.rendering import CameraRenderer
+from lwd_sim.world import World
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'benchmarks'))
 
@@ -13,6 +20,7 @@ from _table.cost import plan_table, seconds
 from _table.ledger import Ledger
 from _table.plan import methods_of, pieces, PROFILES
 from _table.report import interval, rows_of
+from _table.seen import features_of, TRUNK
 
 SHORT = PROFILES['short']
 
@@ -81,6 +89,44 @@ def test_a_row_counts_the_robot_time_of_all_it_learned_from():
     # SFT never saw the rollouts that the offline data also hold
     assert (found['sft'].hours, found['hg_dagger'].hours) == (0.2, 2.0)
     assert found['sft'].cycle == 2.0
+
+
+def test_the_mixture_is_made_once_for_all_seeds():
+    suite = PROFILES['suite']
+    plan = pieces(suite)
+    assert [piece.method for piece in plan if piece.kind == 'mixture'] == list(suite.tasks)
+    assert all(piece.needs == tuple(f'mixture/{task}' for task in suite.tasks)
+               for piece in plan if piece.kind == 'data')
+    text = plan_table(plan, suite, {'mixture/serve': {'cpu': 7.3}}, 2)
+    assert next(line for line in text.splitlines() if 'serve' in line).split()[-1] == '7'
+
+
+def test_seeing_costs():
+    seen, blind = PROFILES['suite_pixels'], PROFILES['suite_short']
+    plan = {piece.name: piece for piece in pieces(seen)}
+    for name in ('mixture/door_place', '0/hg_dagger/round1', '0/sft/evaluate0'):
+        assert seconds(plan[name], seen) > 1.5 * seconds(plan[name], blind)
+
+
+def test_what_was_seen_is_what_a_policy_would_have_seen_there():
+    trunk = load_trunk(TRUNK)
+    world, renderer = World('door_place'), CameraRenderer()
+    world.reset(3)
+    recorder, live = Recorder(world), []
+    for step in range(70):  # more than a batch
+        if step % 23 == 0:
+            now = observe(world, 'x', renderer)
+            live.append(trunk.features(now.images, now.joints))
+        recorder.step(world.joints() + 0.01, 1)
+    renderer.close()
+    episode = recorder.finish(False)
+    found = features_of(episode, trunk)
+    assert found.shape == (70, trunk.size)
+    np.testing.assert_allclose(found[::23], np.array(live), atol=1e-5)
+    moved = episode.actions.copy()
+    moved[5] += 0.1
+    with pytest.raises(ValueError, match='door_place from seed 3: another simulation.* step 6'):
+        features_of(replace(episode, actions=moved), trunk)
 
 
 def test_the_plan_adds_up_and_shows_what_was_measured():

@@ -66,6 +66,7 @@ class Profile:
     round_starts: int  # of the curve, after each round but the last
     methods: tuple[str, ...] = tuple(METHODS)
     watched: float = 1.0  # share of the deployed episodes that an operator watches and corrects
+    observation: str = 'state'  # or 'pixels', through a frozen trunk of the suite's short tasks
 
 
 # what one process does within an evening beside other work
@@ -77,6 +78,10 @@ PROFILES = {
                            REDUCED, 0.5),
     'suite_few': Profile(SUITE_SHORT, 2, 3, 500, 10, 1000, 3, 12, 500, 20, 0,
                          ('sft', 'hg_dagger', 'lwd', 'lwd_near'), 0.5),
+    # all eight tasks and every row within an evening of two cores
+    'suite': Profile(tuple(SUITE), 3, 20, 3000, 6, 2000, 2, 10, 1000, 25, 0, watched=0.5),
+    'suite_pixels': Profile(SUITE_SHORT, 3, 8, 1000, 6, 1000, 2, 12, 500, 20, 0,
+                            ('sft', 'hg_dagger', 'lwd', 'lwd_near'), 0.5, 'pixels'),
     'full': Profile(tuple(SUITE), 3, 25, 6000, 10, 4000, 4, 16, 1500, 50, 10, watched=0.5),
 }
 
@@ -86,9 +91,9 @@ class Piece:
     """One resumable piece: its name in the ledger, what it does, what must be done before."""
 
     name: str
-    kind: str  # 'data' | 'offline' | 'round' | 'evaluate'
+    kind: str  # 'mixture' | 'data' | 'offline' | 'round' | 'evaluate'
     seed: int
-    method: str = ''
+    method: str = ''  # of 'mixture': the task
     round: int = 0  # 0: after the offline phase
     needs: tuple[str, ...] = ()
 
@@ -107,16 +112,20 @@ def methods_of(profile: Profile) -> dict[str, Method]:
 
 def pieces(profile: Profile) -> list[Piece]:
     """Return all pieces, in an order in which one process could do them."""
-    found: list[Piece] = []
+    found = [Piece(f'mixture/{task}', 'mixture', 0, task)  # the same for every seed
+             for task in profile.tasks if task in SUITE]
+    mixtures = tuple(piece.name for piece in found)
     for seed in range(profile.seeds):
-        data = Piece(f'{seed}/data', 'data', seed)
+        data = Piece(f'{seed}/data', 'data', seed, needs=mixtures)
         found += [data, Piece(f'{seed}/sft/evaluate0', 'evaluate', seed, 'sft', 0, (data.name,))]
         for name, method in methods_of(profile).items():
             before = data.name
             if method.offline:
                 train = Piece(f'{seed}/{name}/offline', 'offline', seed, name, 0, (before,))
                 before = train.name
-                found += [train, _evaluate(train)]
+                found.append(train)
+                if not (method.ablation and method.online):  # judged where its row is: at the end
+                    found.append(_evaluate(train))
             if not method.online:
                 continue
             for number in range(1, profile.rounds + 1):

@@ -13,7 +13,9 @@ import numpy as np
 import yaml
 
 from _table.plan import HORIZON, METHODS, Piece, Profile
+from _table.seen import features_of, TRUNK
 from lwd_core.flow import ActingPolicy, make_policy, Policy
+from lwd_core.flow.trunk import load_trunk
 from lwd_learner.build import fill_buffer, fresh_policy, make_agent
 from lwd_learner.config import LearnerConfig
 from lwd_learner.convert import from_rollout
@@ -41,12 +43,14 @@ class Bench:
     def __init__(self, out: Path, profile: Profile, recipe: Path, report: Report) -> None:
         self.out, self.profile, self.report = out, profile, report
         self.recipe: dict[str, Any] = yaml.safe_load(recipe.read_text())
+        self.pixels = profile.observation == 'pixels'
+        self.trunk = load_trunk(TRUNK) if self.pixels else None
 
     def do(self, piece: Piece) -> dict[str, Any]:
         """Return the piece's figures; what later pieces need is in its folder."""
         began = time.process_time()
-        figures = {'data': self._data, 'offline': self._offline, 'round': self._round,
-                   'evaluate': self._evaluate}[piece.kind](piece)
+        figures = {'mixture': self._mixture, 'data': self._data, 'offline': self._offline,
+                   'round': self._round, 'evaluate': self._evaluate}[piece.kind](piece)
         return {**figures, 'cpu': time.process_time() - began}
 
     def folder(self, seed: int, method: str, number: int) -> Path:
@@ -55,6 +59,17 @@ class Bench:
         return self.out / 'runs' / str(seed) / method / str(number)
 
     # -- pieces
+
+    def _mixture(self, piece: Piece) -> dict[str, Any]:
+        """One task's demonstrations, and the rest of the paper's mix by robot time."""
+        kinds: dict[str, list[EpisodeArrays]] = {'demonstrations': [], 'others': []}
+        for made in mixture(piece.method, self.profile.demonstrations):
+            kind = 'demonstrations' if made.kind == 'demonstration' else 'others'
+            kinds[kind] += self.arrays_of([made.episode], made.kind, 'offline')
+            self.report(f'{piece.method}: {len(kinds[kind])} {kind}')
+        for kind, found in kinds.items():
+            save_episodes(self.out / 'data' / 'mixture' / piece.method / kind, found)
+        return {kind: len(found) for kind, found in kinds.items()}
 
     def _data(self, piece: Piece) -> dict[str, Any]:
         """Demonstrations, the SFT policy, its autonomous rollouts."""
@@ -65,12 +80,11 @@ class Bench:
         for task in profile.tasks:
             if task not in SUITE:
                 found = collect(task, profile.demonstrations, DEMONSTRATION_SEED + seed * STRIDE)
-                demos += arrays_of(found, 'demo', 'offline')
+                demos += self.arrays_of(found, 'demo', 'offline')
                 continue
-            for made in mixture(task, profile.demonstrations):  # the same for every seed
-                one = arrays_of([made.episode], made.kind, 'offline')
-                (demos if made.kind == 'demonstration' else others).extend(one)
-                self.report(f'{task}: {len(demos)} demonstrations, {len(others)} others')
+            root = self.out / 'data' / 'mixture' / task
+            demos += load_episodes(root / 'demonstrations')
+            others += load_episodes(root / 'others')
         policy = fresh_policy(config, demos, seed)
         agent = make_agent(config, policy, seed, {'algorithm': 'bc'})
         settings = config.override(sft={'steps': profile.sft_steps}).sft
@@ -79,7 +93,7 @@ class Bench:
         save_policy(self.folder(seed, 'sft', 0), agent.acting_policy())
         seeds = range(ROLLOUT_SEED + seed * STRIDE, ROLLOUT_SEED + seed * STRIDE + profile.rollouts)
         results = self._roll(agent.acting_policy(), list(seeds), record=True)
-        rollouts = arrays_of([result.episode for result in results], 'rollout', 'offline')
+        rollouts = self.arrays_of([result.episode for result in results], 'rollout', 'offline')
         save_episodes(self.out / 'data' / str(seed) / 'offline', demos + others + rollouts)
         return {**metrics, 'demonstrations': len(demos), 'rollouts': len(rollouts),
                 'others': len(others), 'demonstration_steps': sum(map(len, demos)),
@@ -110,16 +124,16 @@ class Bench:
             for one in load_episodes(root / piece.method / str(number)):
                 learner.add(one)
         first = ONLINE_SEED + seed * STRIDE + (piece.round - 1) * profile.round_episodes
-        acting = batched(ActingPolicy(policy))
+        acting = batched(self.acting(policy))
         made = []
         for begin in range(first, first + profile.round_episodes, BLOCK):
             seeds = range(begin, min(begin + BLOCK, first + profile.round_episodes))
             watched = round(profile.watched * len(seeds))
-            made += intervened_rollout(acting, profile.tasks, seeds[:watched])
+            made += intervened_rollout(acting, profile.tasks, seeds[:watched], pixels=self.pixels)
             made += [one.episode for one in rollout(acting, profile.tasks, seeds[watched:],
-                                                    record=True)]
+                                                    record=True, pixels=self.pixels)]
             self.report(f'deployed {len(made)} episodes')
-        fresh = arrays_of(made, f'round{piece.round}', 'online')
+        fresh = self.arrays_of(made, f'round{piece.round}', 'online')
         save_episodes(root / piece.method / str(piece.round), fresh)
         for one in fresh:
             learner.add(one)
@@ -151,6 +165,17 @@ class Bench:
             agent=agent, replay=changes.replay, policy={'horizon': HORIZON},
             learning={'offline_steps': max(1, self.profile.offline_steps), 'tensorboard': False})
 
+    def acting(self, policy: Policy) -> ActingPolicy:
+        """Return the policy with what it sees through."""
+        return ActingPolicy(policy, trunk=self.trunk)
+
+    def arrays_of(self, episodes: Sequence[Any], name: str, origin: str) -> list[EpisodeArrays]:
+        """Turn simulated episodes into the learner's; policies that see get features, no state."""
+        return [from_rollout(
+            one, f'{name}-{one.task}-{one.seed}', origin,
+            features=None if self.trunk is None else features_of(one, self.trunk))
+            for one in episodes]
+
     def _learner(self, piece: Piece, policy: Policy) -> OnlineLearner:
         config = self.config(piece.method)
         publisher: Any = SimpleNamespace(parent=None, published=[])
@@ -177,17 +202,12 @@ class Bench:
 
     def _roll(self, policy: Policy, seeds: list[int], record: bool = False) -> list[Any]:
         results: list[Any] = []
-        acting = batched(ActingPolicy(policy))
+        acting = batched(self.acting(policy))
         for begin in range(0, len(seeds), BLOCK):
             results += rollout(acting, self.profile.tasks, seeds[begin:begin + BLOCK],
-                               record=record)
+                               record=record, pixels=self.pixels)
             self.report(f'{len(results)} episodes')
         return results
-
-
-def arrays_of(episodes: Sequence[Any], name: str, origin: str) -> list[EpisodeArrays]:
-    """Turn simulated episodes into the learner's."""
-    return [from_rollout(one, f'{name}-{one.task}-{one.seed}', origin) for one in episodes]
 
 
 def save_episodes(folder: Path, episodes: Sequence[EpisodeArrays]) -> None:

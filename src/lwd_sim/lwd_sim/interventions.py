@@ -54,11 +54,11 @@ class SupervisedRun(PolicyRun):
 def intervened_rollout(policy: BatchPolicy, tasks: Sequence[str], seeds: Sequence[int], *,
                        config: SupervisorConfig | None = None, noise: float = JOINT_NOISE,
                        execute_steps: int = EXECUTE_STEPS,
-                       lookahead: int = LOOKAHEAD) -> list[Episode]:
+                       lookahead: int = LOOKAHEAD, pixels: bool = False) -> list[Episode]:
     """Run every task from every seed with a correcting operator; return tasks x seeds episodes."""
     runs = [SupervisedRun(task, seed, execute_steps, lookahead, config or SupervisorConfig(),
                           noise) for task in tasks for seed in seeds]
-    run_lockstep(policy, runs)
+    run_lockstep(policy, runs, pixels)
     return [run.episode() for run in runs]
 
 
