@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The operator's view over DDS: it hears a robot, and its keys reach the robot's services."""
 
+import os
 import time
 
 import pytest
@@ -20,13 +21,14 @@ from lwd_msgs.srv import LabelEpisode, RequestMode  # noqa: E402
 
 PERIOD = 40_000_000
 PATIENCE = 60.0
+ROBOT = f'arm{os.getpid()}'  # two runs on one machine must not hear each other
 
 
 class FakeRobot(Node):
     """An arbiter and an episode node, as far as a view can tell."""
 
     def __init__(self, **kwargs):
-        super().__init__('robot', namespace='arm1', **kwargs)
+        super().__init__('robot', namespace=ROBOT, **kwargs)
         self.asked = []
         self.mode = publisher(self, topics.CONTROL_MODE)
         self.episode = publisher(self, topics.EPISODE)
@@ -52,7 +54,7 @@ def pair(monkeypatch):
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=59)
-    robot, node = FakeRobot(context=context), OperateNode(OperatorView('arm1'), context=context)
+    robot, node = FakeRobot(context=context), OperateNode(OperatorView(ROBOT), context=context)
     thread = SpinThread(robot, node, context=context)
     yield robot, node
     thread.stop()

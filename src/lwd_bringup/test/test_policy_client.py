@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`lwd policy` over DDS, with the policy node's services played by the test."""
 
+import os
 import threading
 
 import pytest
@@ -19,6 +20,7 @@ from lwd_msgs.msg import PolicyStatus  # noqa: E402
 from lwd_msgs.srv import LoadCheckpoint  # noqa: E402
 
 DOMAIN = 96
+ROBOT = f'r{os.getpid()}'  # two runs on one machine must not hear each other
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def robot(monkeypatch):
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     context = Context()
     rclpy.init(context=context, domain_id=DOMAIN)
-    node = rclpy.create_node('policy', namespace='r', context=context)
+    node = rclpy.create_node('policy', namespace=ROBOT, context=context)
     node.previous, node.asked = 'a' * 64, []
     status = publisher(node, topics.POLICY_STATUS)
     status.publish(PolicyStatus(
@@ -68,22 +70,22 @@ def same_domain(monkeypatch):
 
 
 def test_status_says_what_acts_and_what_was_refused_and_why(robot, capsys):
-    command.status('r', 30.0)
+    command.status(ROBOT, 30.0)
     said = capsys.readouterr().out
-    assert 'r: acting' in said and 'bbbbbbbbbbbb (step 7), computed by onnxruntime' in said
+    assert f'{ROBOT}: acting' in said and 'bbbbbbbbbbbb (step 7), computed by onnxruntime' in said
     assert 'refused   cccccccccccc: policy.safetensors is damaged' in said
 
 
 def test_rollback_says_what_acts_now_or_why_not(robot, capsys):
-    command.rollback('r', 30.0)
-    assert capsys.readouterr().out == 'r: aaaaaaaaaaaa acts now\n'
+    command.rollback(ROBOT, 30.0)
+    assert capsys.readouterr().out == f'{ROBOT}: aaaaaaaaaaaa acts now\n'
     robot.previous = ''
-    with pytest.raises(RuntimeError, match='r: refused: no previous'):
-        command.rollback('r', 30.0)
+    with pytest.raises(RuntimeError, match=f'{ROBOT}: refused: no previous'):
+        command.rollback(ROBOT, 30.0)
 
 
 def test_load_asks_for_the_digest(robot, capsys):
-    command.load('r', 'abcdef012345', 30.0)
+    command.load(ROBOT, 'abcdef012345', 30.0)
     assert robot.asked == ['abcdef012345'] and 'when this episode ends' in capsys.readouterr().out
 
 

@@ -34,7 +34,7 @@ from lwd_core.ros_qos import subscription  # noqa: E402
 from lwd_core.ros_tick import to_ns  # noqa: E402
 
 PERIOD = ROBOT.period_ns
-DOMAIN = int(os.environ.get('ROS_DOMAIN_ID', 75))
+DOMAIN = int(os.environ.get('ROS_DOMAIN_ID', 20 + os.getpid() % 80))
 TICKS = 25  # one second, after 5 ticks of pre-roll
 PATIENCE_S = 60.0
 

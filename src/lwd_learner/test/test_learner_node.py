@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node tells what its session does, over DDS, and ends with its last words."""
 
+import os
 import time
 
 import pytest
@@ -24,7 +25,8 @@ from lwd_msgs.msg import LearnerStatus  # noqa: E402
 def context(monkeypatch):
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=74)
+    rclpy.init(context=context, domain_id=int(
+        os.environ.get('ROS_DOMAIN_ID', 20 + os.getpid() % 80)))
     yield context
     rclpy.shutdown(context=context)
 

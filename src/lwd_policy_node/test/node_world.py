@@ -36,7 +36,8 @@ class World:
 
     def __init__(self, tmp_path, robot, **overrides):
         self.context = Context()
-        rclpy.init(context=self.context, domain_id=int(os.environ.get('ROS_DOMAIN_ID', 31)))
+        rclpy.init(context=self.context, domain_id=int(
+            os.environ.get('ROS_DOMAIN_ID', 20 + os.getpid() % 80)))
         self.executor = make_executor(context=self.context)
         (tmp_path / 'robot.yaml').write_text(yaml.safe_dump(robot.to_dict()))
         values = dict(robot_file=str(tmp_path / 'robot.yaml'), store=str(tmp_path / 'store'),
