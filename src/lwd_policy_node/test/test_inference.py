@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The worker over its real transports."""
 
+import contextlib
 from dataclasses import replace
+import gc
 import os
 import queue
 import signal
+import time
+import weakref
 
 import fakes
 import numpy as np
@@ -16,7 +20,8 @@ from lwd_core.priority import ORDINARY_NICENESS
 from lwd_policy_node.arena import SLOTS
 from lwd_policy_node.inference import make_inference
 from lwd_policy_node.loading import LoadRequest
-from lwd_policy_node.worker import act_frame, load_frame, WorkerCore
+from lwd_policy_node.wire import Frame
+from lwd_policy_node.worker import act_frame, IDLE_S, load_frame, WorkerCore
 
 PATIENCE_S = 30.0
 OBSERVATION = Observation(1, np.array([0.1, 0.2, 0.3], np.float32), {}, np.zeros(2, np.float32),
@@ -143,9 +148,63 @@ def test_a_loader_that_knows_no_backends_loads_once(robot):
     assert asked == ['ok1'] and replies.get_nowait().fields['backend'] == 'fake'
 
 
+def test_a_dropped_policy_is_taken_apart_when_nothing_acts_and_not_before(robot):
+    replies, kept = queue.Queue(), {}
+
+    def loader(request):
+        loaded = fakes.load(request)
+        kept[request.digest] = weakref.ref(loaded.policy)
+        return loaded
+    core = WorkerCore(loader, replies.put)
+    digests = ['ok1', 'ok2', 'ok3', 'ok4']
+    for digest in digests:
+        core.handle(load_frame(LoadRequest('', robot, digest)))
+        fakes.finish_loads(PATIENCE_S)
+    assert core.patience is None
+
+    def alive():
+        gc.collect()
+        return [digest for digest in digests if kept[digest]() is not None]
+    core.handle(Frame('drop', {'digest': 'ok1'}))
+    core.handle(act_frame(1, 'ok4', 5, OBSERVATION))
+    assert core.patience == IDLE_S and alive() == digests
+    core.clean()
+    assert core.patience is None and alive() == digests[1:]
+    core.handle(act_frame(2, 'ok1', 5, OBSERVATION))
+    assert [replies.get_nowait().kind for _ in range(6)] == [*['loaded'] * 4, 'chunk', 'failed']
+
+
+def test_a_worker_that_never_rests_keeps_no_more_than_two_dropped_policies(robot):
+    kept = []
+
+    def loader(request):
+        loaded = fakes.load(request)
+        kept.append(weakref.ref(loaded.policy))
+        return loaded
+    core = WorkerCore(loader, lambda frame: None)
+    for number in range(5):
+        core.handle(load_frame(LoadRequest('', robot, f'ok{number}')))
+        fakes.finish_loads(PATIENCE_S)
+        core.handle(Frame('drop', {'digest': f'ok{number}'}))
+    gc.collect()
+    assert [ref() is not None for ref in kept] == [False] * 3 + [True] * 2
+
+
+def test_a_worker_that_rests_forgets_what_was_dropped_and_goes_on(worker, robot):
+    load(worker, robot, 'ok1')
+    load(worker, robot, 'ok2')
+    worker.send(Frame('drop', {'digest': 'ok1'}))
+    time.sleep(2 * IDLE_S)  # nothing is told when it has: only that it lives can be seen
+    assert ask(worker, act_frame(1, 'ok2', 5, OBSERVATION)).kind == 'chunk'
+    assert ask(worker, act_frame(2, 'ok1', 5, OBSERVATION)).kind == 'failed'
+
+
 def niceness(pid):
-    threads = (int(name) for name in os.listdir(f'/proc/{pid}/task'))
-    return {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads}
+    found = set()
+    for name in os.listdir(f'/proc/{pid}/task'):
+        with contextlib.suppress(ProcessLookupError):  # the thread that loaded may just end
+            found.add(os.getpriority(os.PRIO_PROCESS, int(name)))
+    return found
 
 
 def test_continuations_and_images_reach_the_policy_and_slots_come_back(worker, robot):
