@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every command that takes a store takes a bucket: here moto's S3 server on loopback."""
 
-from pathlib import Path
+import os
 import sys
 
-import cv2
-import numpy as np
+from offline_fixtures import run, write_config, write_episodes
 import pytest
 from typer.testing import CliRunner
-import yaml
 
 pytest.importorskip('moto', reason='the S3 server is in requirements/dev.in')
 
@@ -17,57 +15,30 @@ from lwd_bringup.offline import Options
 from lwd_bringup.online import Deployment, train_online
 from lwd_bringup.paths import checkout_dir, config_dir
 from lwd_core.checkpoint import list_checkpoints, read_channel
-from lwd_core.episode.definitions import Definitions
 from lwd_core.episode.meta import META
-from lwd_core.episode.synthetic import Recipe, write_episode
-from lwd_core.robot import RobotSpec
 from lwd_core.store import open_store
 
 sys.path.insert(0, str(checkout_dir() / 'src/lwd_core/test'))
 from s3_server import environment_of, s3_server
 
 URL = 's3://fleet/lwd'
-TINY = {
-    'policy': {'horizon': 12, 'hidden': 16, 'layers': 1},
-    'sft': {'steps': 2, 'batch': 8}, 'learning': {'batch': 8, 'offline_steps': 2},
-    'agent': {'critic': {'hidden': 16, 'layers': 1, 'chunk': 'flat'}},
-}
-
-
-def jpeg(camera: str, tick: int) -> bytes:
-    return cv2.imencode('.jpg', np.full((24, 32, 3), 5 * tick % 255, np.uint8))[1].tobytes()
-
-
-def run(*words: str) -> str:
-    """Return what a command prints; its error is raised."""
-    result = CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 @pytest.fixture(scope='module')
 def bucket(tmp_path_factory):
     """A bucket with three episodes, trained offline by the command; the folder of what is local."""
-    import os
     top = tmp_path_factory.mktemp('bucket')
-    before = Path.cwd()
     with s3_server() as environment, environment_of(
-            {**os.environ, **environment, 'LWD_CACHE': str(top / 'cache')}):
-        os.chdir(top)
-        robot = RobotSpec.from_yaml(config_dir() / 'robots' / 'sim.yaml')
-        definitions = Definitions([checkout_dir() / 'src/lwd_msgs'])
+            {**os.environ, **environment, 'LWD_CACHE': str(top / 'cache')}
+    ), pytest.MonkeyPatch.context() as patch:
+        patch.chdir(top)
         store = open_store(URL)
-        for recipe in (Recipe('demo', ticks=30, human=(0, 30)),
-                       Recipe('fail', ticks=30, outcome='failure'),
-                       Recipe('helped', ticks=40, human=(16, 24), jpeg=jpeg)):
-            write_episode(top / 'made' / recipe.id, robot, recipe, definitions)
-            store.put_dir(top / 'made' / recipe.id, f'episodes/sim/2026-01-01/{recipe.id}', META)
-        (top / 'tiny.yaml').write_text(yaml.safe_dump(TINY))
-        printed = run('train', 'offline', '--data', URL, '--config', top / 'tiny.yaml', '--steps',
+        for folder in write_episodes(top / 'made'):
+            store.put_dir(folder, f'episodes/sim/2026-01-01/{folder.name}', META)
+        printed = run('train', 'offline', '--data', URL, '--config', write_config(top), '--steps',
                       '2', '--channel', 'candidate')
         assert 'critic in data/offline/offline' in printed
         yield top
-        os.chdir(before)
 
 
 def test_offline_training_reads_from_a_bucket_and_publishes_into_it(bucket):

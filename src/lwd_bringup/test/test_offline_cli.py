@@ -7,57 +7,27 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from offline_fixtures import run, write_config, write_episodes
 import pytest
-from typer.testing import CliRunner
-import yaml
 
-from lwd_bringup.cli.main import app
 from lwd_bringup.evaluation import substeps
-from lwd_bringup.paths import checkout_dir, config_dir
 from lwd_bringup.value.page import chart
 from lwd_bringup.value.picture import picture
 from lwd_bringup.value.sources import find_learner
 from lwd_bringup.value.view import chunk_starts, human_spans, ValueView
 from lwd_core.checkpoint import list_checkpoints, read_channel
-from lwd_core.episode.definitions import Definitions
 from lwd_core.episode.meta import EpisodeMeta
-from lwd_core.episode.synthetic import Recipe, write_episode
-from lwd_core.robot import RobotSpec
 from lwd_core.store import FolderStore
 from lwd_learner.arrays import load_policy
-
-TINY = {
-    'policy': {'horizon': 12, 'hidden': 16, 'layers': 1},
-    'sft': {'steps': 2, 'batch': 8}, 'learning': {'batch': 8, 'offline_steps': 2},
-    'agent': {'critic': {'hidden': 16, 'layers': 1, 'chunk': 'flat'}},
-}
-
-
-def jpeg(camera: str, tick: int) -> bytes:
-    return cv2.imencode('.jpg', np.full((24, 32, 3), 5 * tick % 255, np.uint8))[1].tobytes()
-
-
-def run(*arguments: str) -> str:
-    """Return what a command prints; its error is raised."""
-    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory) -> tuple[Path, str]:
     """A store with three episodes, trained offline by the command; its output."""
     top = tmp_path_factory.mktemp('offline')
-    robot = RobotSpec.from_yaml(config_dir() / 'robots' / 'sim.yaml')
-    definitions = Definitions([checkout_dir() / 'src/lwd_msgs'])
-    recipes = (Recipe('demo', ticks=30, human=(0, 30)), Recipe('fail', ticks=30, outcome='failure'),
-               Recipe('helped', ticks=40, human=(16, 24), jpeg=jpeg))
-    for recipe in recipes:
-        write_episode(top / 'store/episodes/robot1/2026-01-01' / recipe.id, robot, recipe,
-                      definitions)
-    (top / 'tiny.yaml').write_text(yaml.safe_dump(TINY))
+    write_episodes(top / 'store/episodes/robot1/2026-01-01')
     printed = run('train', 'offline', '--data', str(top / 'store'), '--config',
-                  str(top / 'tiny.yaml'), '--steps', '2', '--channel', 'candidate')
+                  str(write_config(top)), '--steps', '2', '--channel', 'candidate')
     return top, printed
 
 
@@ -67,7 +37,7 @@ def npz(tmp_path: Path) -> Path:
     np.savez(tmp_path / 'data.npz', observations=rng.normal(size=(40, 3)),
              actions=rng.uniform(-1, 1, (40, 2)), rewards=rng.normal(size=40),
              terminals=np.arange(40) % 10 == 9, timeouts=np.zeros(40))
-    (tmp_path / 'tiny.yaml').write_text(yaml.safe_dump(TINY))
+    write_config(tmp_path)
     return tmp_path / 'data.npz'
 
 
