@@ -151,7 +151,14 @@ class InlineInference:
 
     def _run(self, core: WorkerCore, frames: queue.SimpleQueue[Frame | None]) -> None:
         self._on_reply(Frame('ready'))
-        while (frame := frames.get()) is not None:
+        while True:
+            try:
+                frame = frames.get(timeout=core.patience)
+            except queue.Empty:
+                core.clean()
+                continue
+            if frame is None:
+                return
             core.handle(frame)
 
 

@@ -9,7 +9,6 @@ import json
 import pickle
 import queue
 import shutil
-import time
 
 import numpy as np
 import pytest
@@ -265,8 +264,7 @@ def test_a_rollback_needs_no_load_and_no_store(robot_with_policy):
     ref = rig.install(rig.publish(2))
     after = rig.act()
     shutil.rmtree(rig.folder)
-    started = time.monotonic()
     assert rig.table.rollback() == '' and rig.supervisor.swap()
+    assert rig.table.loading is None and rig.supervisor.usable
     assert rig.act() == before != after
-    assert time.monotonic() - started < 1.0
     assert 'rolled back' in rig.announce(ref)

@@ -3,6 +3,8 @@
 
 import pickle
 import queue
+import threading
+import time
 
 from fakes import finish_loads
 import numpy as np
@@ -47,7 +49,7 @@ def remote_file(tmp_path, server):
         path = tmp_path / 'remote.yaml'
         path.write_text(yaml.safe_dump({
             'url': server.url, 'horizon': 8, 'images': {'head': 'images.cam_high'},
-            'image_size': 16, 'timeout': 0.5, **changes}))
+            'image_size': 16, 'timeout': 20.0, **changes}))
         return str(path)
     return write
 
@@ -124,9 +126,11 @@ def test_the_chunk_is_cut_to_the_robots_joints_and_the_horizon(remote_file, robo
 def test_time_on_the_server_and_on_the_way_are_told_apart(server, remote_file, robot):
     policy = remote(remote_file, robot).policy
     server.delay = 0.05
+    began = time.perf_counter()
     policy.act(observation(), 5)
+    taken = time.perf_counter() - began
     assert policy.seconds['sample'] == pytest.approx(0.002)
-    assert 0.048 <= policy.seconds['network'] < 0.5
+    assert 0.048 <= policy.seconds['network'] <= taken - 0.002
 
 
 def test_the_key_comes_from_the_environment_only(server, remote_file, robot, monkeypatch):
@@ -138,13 +142,14 @@ def test_the_key_comes_from_the_environment_only(server, remote_file, robot, mon
 
 def test_an_answer_that_comes_too_late_is_never_taken_for_the_next_one(
         server, remote_file, robot):
-    policy = remote(remote_file, robot, timeout=0.1).policy
-    now = [0.0]
+    policy = remote(remote_file, robot, timeout=2.0).policy
+    now, too_late = [0.0], threading.Event()
     policy.connection._clock = lambda: now[0]
-    server.delay = 0.3
-    with pytest.raises(ServerAwayError, match='no answer within 0.1 s'):
+    server.answer = lambda observation: too_late.wait(PATIENCE_S) and server.straight(observation)
+    with pytest.raises(ServerAwayError, match='no answer within 2 s'):
         policy.act(observation(), 5)
-    server.delay = 0.0
+    server.answer = server.straight
+    too_late.set()
     with pytest.raises(ServerAwayError, match='connecting again in 0.2'):
         policy.act(observation(), 5)  # at once, without waiting for anything
     now[0] += FIRST_PAUSE_S
