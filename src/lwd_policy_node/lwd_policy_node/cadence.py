@@ -31,6 +31,7 @@ class Cadence:
     def __init__(self) -> None:
         self.recent: deque[float] = deque(maxlen=RECENT_CHUNKS)  # latencies [s], over episodes
         self.ticks = self.published = self.late = self.starved = self.missed = 0
+        self.waited = 0  # late ticks that had no row when they came: their chunk was late
         self.chunks = self.refused_chunks = self.clamped = 0
         self.delays: Counter[int] = Counter()
         self.reasons: Counter[str] = Counter()
@@ -51,7 +52,7 @@ class Cadence:
 
     def absorb(self, other: Cadence) -> None:
         """Add what `other` counted."""
-        for name in ('ticks', 'published', 'late', 'starved', 'missed', 'chunks',
+        for name in ('ticks', 'published', 'late', 'waited', 'starved', 'missed', 'chunks',
                      'refused_chunks', 'clamped', 'seconds', '_wall_seconds', '_intervals'):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.delays.update(other.delays)
@@ -121,9 +122,10 @@ class Cadence:
 
     def report(self, title: str) -> str:
         """Return a table for the terminal."""
+        waited = f' ({self.waited} waited for a chunk)' if self.late else ''
         head = (f'cadence of {title}: {self.ticks} ticks at {self.rate:.1f} Hz '
-                f'({self.wall_rate:.1f} a wall second), {self.late} late, {self.starved} starved, '
-                f'{self.missed} missed, {self.clamped} clamped')
+                f'({self.wall_rate:.1f} a wall second), {self.late} late{waited}, {self.starved} '
+                f'starved, {self.missed} missed, {self.clamped} clamped')
         delays = ', '.join(f'{steps}: {count}' for steps, count in sorted(self.delays.items()))
         lines = [head, f'  chunks {self.chunks} (delay in ticks {delays or "-"}), '
                        f'refused {self.refused_chunks}',

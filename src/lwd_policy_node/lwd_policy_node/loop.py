@@ -27,6 +27,8 @@ class _Now:
     received: float = 0.0
     answered: bool = True
     deferred: bool = False  # waits for the samples stamped with it
+    blind: bool = False  # no observation could be joined: the next sample may make one
+    had_row: bool = True  # False: had to wait for a chunk
     ours_ns: int = -1  # since when it is the policy's, where that was after its stamp
     reason: str = ''
 
@@ -87,7 +89,7 @@ class ControlLoop:
     def scene_was_reset(self) -> None:
         """The scene is another one: samples up to the newest tick show the one before."""
         self._fresh_after_ns = self._now.stamp_ns
-        self._now.answered, self._now.deferred = True, False
+        self._now.answered, self._now.deferred, self._now.blind = True, False, False
         self._forget()
 
     def set_assembler(self, assembler: ObservationAssembler | None) -> None:
@@ -141,9 +143,14 @@ class ControlLoop:
                 self._step()
 
     def on_sample(self) -> None:
-        """A sample was added to the assembler: a deferred tick may be complete now."""
+        """A sample was added to the assembler: a tick that waits for it may go on now.
+
+        After a handover every sample may be older than it, and the tick's own come after the tick.
+        """
         if self._now.deferred and self._complete():
             self._undefer()
+        elif self._now.blind and not self._now.answered:
+            self._step()
 
     def on_wait(self) -> None:
         """Time passed: a deferred tick waits no longer than `join_wait`."""
@@ -227,6 +234,7 @@ class ControlLoop:
         decision = self.scheduler.action(self._index())
         if decision.action is None:
             self._now.reason = self._now.reason or decision.reason
+            self._now.had_row = False
             return
         started = self.wall()
         self.outputs.command(self._now.stamp_ns, self.situation.epoch, decision)
@@ -247,6 +255,7 @@ class ControlLoop:
         if lateness > self.period_ns / 2e9:
             self.late_ticks += 1
             self.cadence.late += 1
+            self.cadence.waited += not self._now.had_row
 
     def _plan(self) -> None:
         request = self.scheduler.request(self._index())
@@ -257,8 +266,9 @@ class ControlLoop:
             observation = self._observe()
         except ObservationError as error:
             self.scheduler.withdraw(request.tick)
-            self._now.reason = str(error)
+            self._now.reason, self._now.blind = str(error), True
             return
+        self._now.blind = False
         shadow = not self.situation.policy_drives
         if not shadow:
             self.cadence.add('assemble', self.wall() - started)

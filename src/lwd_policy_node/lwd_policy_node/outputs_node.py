@@ -64,6 +64,7 @@ class PolicyOutputs:
         """Publish /diagnostics for a status."""
         late = loop.assembler.late if loop.assembler else 0
         extra = [('worker_restarts', supervisor.restarts), ('late_samples', late),
+                 ('late_waiting_for_a_chunk', loop.cadence.waited),
                  ('rate_hz', f'{loop.cadence.rate:.2f}'), ('clamped', loop.cadence.clamped),
                  ('delay_steps', f'{loop.cadence.mean_delay:.2f}'),
                  ('backend', _computed_by(supervisor))]

@@ -4,6 +4,8 @@
 from loop_rig import PERIOD, Rig
 import pytest
 
+from lwd_policy_node.cadence import Cadence
+
 
 @pytest.fixture
 def rig(robot):
@@ -17,6 +19,23 @@ def test_a_command_later_than_half_a_period_is_counted_late(rig):
     assert rig.loop.late_ticks == 1
     rig.tick()
     assert rig.loop.late_ticks == 1
+
+
+def test_a_late_tick_that_waited_for_its_chunk_is_told_from_one_that_had_its_row(robot):
+    clock = [0]
+    rig = Rig(robot, now_ns=lambda: clock[0])
+    rig.drive()
+    rig.tick()
+    clock[0] = rig.tick_number * PERIOD + 21_000_000
+    rig.reply()
+    assert '1 late (1 waited for a chunk)' in rig.loop.cadence.report('episode_1')
+    clock[0] = (rig.tick_number + 1) * PERIOD + 21_000_000  # woken late
+    rig.tick()
+    assert '2 late (1 waited for a chunk)' in rig.loop.cadence.report('episode_1')
+    total = Cadence()
+    for _ in range(2):
+        total.absorb(rig.loop.cadence)
+    assert (total.late, total.waited) == (4, 2)
 
 
 def test_a_simulation_that_waits_makes_nothing_late_and_one_that_steps_on_does(robot):

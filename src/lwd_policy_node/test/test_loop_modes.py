@@ -84,6 +84,32 @@ def test_samples_from_before_the_mode_change_plan_nothing_though_they_are_young_
     assert reason.startswith('joint_states') and 'before the change of mode' in reason
 
 
+def test_the_first_tick_after_a_handover_is_answered_when_its_samples_come_after_it(rig):
+    rig.samples(tick=9)
+    rig.drive(tick=10)
+    rig.tick(samples=False)
+    assert rig.asked == []
+    stamp = 10 * PERIOD
+    rig.loop.assembler.add_joints(stamp, rig.robot.joint_names, [0.1, 0.2, 0.3])
+    rig.loop.on_sample()
+    assert rig.asked == []  # the state is still of the time before the handover
+    rig.samples()
+    rig.samples()
+    assert [planned.index for planned, _ in rig.asked] == [10]
+    rig.reply()
+    rig.tick()
+    assert [command[0] for command in rig.commands] == [10, 11]
+    assert rig.loop.starved_ticks == 0
+
+
+def test_samples_that_come_after_the_scene_was_reset_do_not_answer_the_tick_before(rig):
+    rig.drive(tick=10)
+    rig.tick(samples=False)
+    rig.loop.scene_was_reset()
+    rig.samples()
+    assert rig.asked == []
+
+
 def test_a_shadow_chunk_waits_for_its_samples_and_needs_an_instruction(robot):
     rig = Rig(robot, shadow=True, join_wait=0.02)
     rig.samples(tick=9)
