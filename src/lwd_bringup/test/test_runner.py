@@ -20,7 +20,7 @@ def python(name, code, respawn=ONCE):
     return ProcessSpec(name, (sys.executable, '-S', '-c', code), respawn=respawn)
 
 
-def poll_until(runner, done, timeout=10.0):
+def poll_until(runner, done, timeout=60.0):
     deadline = time.monotonic() + timeout
     while not done():
         assert time.monotonic() < deadline, 'timed out'
@@ -35,7 +35,7 @@ def is_alive(pid):
         return False
 
 
-def wait_gone(pids, timeout=5.0):
+def wait_gone(pids, timeout=60.0):
     deadline = time.monotonic() + timeout
     while any(is_alive(pid) for pid in pids):
         assert time.monotonic() < deadline, 'orphans left'

@@ -29,6 +29,7 @@ PERIOD = ROBOT.period_ns
 STATE = ObservationSpec.for_robot(ROBOT, 'state')
 TICKS, CHUNK, TAKEOVER = 40, 8, (18, 26)
 PLANNED = (0, 7, 15, 26, 33)
+DOMAIN = 20 + (os.getpid() + 40) % 80  # two runs on one machine must not hear each other
 PUBLISHED = ('episode', 'control_mode', 'joint_states', 'state_observation')
 
 
@@ -151,7 +152,7 @@ def test_a_real_policy_node_is_shown_the_episode_and_compared(acted, tmp_path, w
     out = tmp_path / 'out'
     done = subprocess.run(
         [sys.executable, '-m', 'lwd_bringup', 'replay', str(folder), '--shadow', which, '--out',
-         str(out), '--run-dir', str(tmp_path / 'run'), '--domain', '73'],
+         str(out), '--run-dir', str(tmp_path / 'run'), '--domain', str(DOMAIN)],
         capture_output=True, text=True, timeout=280, cwd=tmp_path,
         env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))})
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
