@@ -4,8 +4,9 @@
 Starts the real policy node, its worker in its own process, sensors at the control rate and busy
 processes beside it. Every other episode a checkpoint is announced, verified and warmed while the
 old one acts, and swapped in when the episode ends; the episodes between are as long and without, so
-that both see the same machine. Counts late and starved ticks of both, takes the times, and looks at
-the memory of node and worker. Last line: one JSON object.
+that both see the same machine. Counts late and starved ticks of both, and which of the late ones
+had no row when they came but waited for a chunk, as the first tick of an episode does; takes the
+times, and looks at the memory of node and worker. Last line: one JSON object.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import os
 from pathlib import Path
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -29,6 +31,7 @@ from lwd_msgs.msg import EpisodeState, PolicyStatus
 
 WARM_RELOADS = 10  # before memory is looked at: allocators settle
 FEWEST = 20  # reloads that say something
+WAITED = re.compile(r'cadence of episode_(\d+): .* late \((\d+) waited')
 LATEST_S = 0.3  # of an episode, at which a checkpoint is announced
 
 
@@ -105,6 +108,14 @@ def reload_again_and_again(rig: Rig, learner: Learner, policy: PolicyProcess, co
     return {'alone': ticks[0], 'during': ticks[1], 'warm': warm, 'swap': swap, 'memory': memory}
 
 
+def waited(log: str) -> np.ndarray:
+    """Return how many late ticks waited for a chunk, [without a reload, with one], by the log."""
+    found = np.zeros(2, int)
+    for episode, count in WAITED.findall(log):
+        found[1 - int(episode) % 2] += int(count)  # every other episode, from the second
+    return found
+
+
 def growth(memory: list[dict[str, float]]) -> dict[str, float]:
     """Return by how much node and worker grow [MiB per 100 reloads], once they have settled."""
     settled = memory[min(WARM_RELOADS, len(memory) // 2):]
@@ -135,7 +146,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             for burner in burners:
                 burner.kill()
             policy.close()
-    return {**found, 'backend': rig.status.backend}
+        log = policy.log_path.read_text(errors='replace')
+    return {**found, 'backend': rig.status.backend, 'waited': waited(log)}
 
 
 def main() -> None:
@@ -159,8 +171,10 @@ def main() -> None:
     grown, memory = growth(found['memory']), found['memory']
     print(f'{len(warm)} reloads of the {options.kind} policy ({found["backend"]}) at '
           f'{options.rate:g} Hz beside {options.load} busy processes')
-    for what, row in (('without reloads', alone), ('with reloads', during)):
-        print(f'  {what:<16}{row[0]:>7} ticks, {row[1]} late, {row[2]} starved')
+    for what, row, late in zip(('without reloads', 'with reloads'), (alone, during),
+                               found['waited']):
+        print(f'  {what:<16}{row[0]:>7} ticks, {row[1]} late, {late} of them waited for a chunk; '
+              f'{row[2]} starved')
     print(f'  announced to warm: p50 {np.median(warm):.2f} s, max {warm.max():.2f} s; '
           f'end of episode to active: p50 {1e3 * np.median(swap):.0f} ms, '
           f'max {1e3 * swap.max():.0f} ms')
@@ -173,6 +187,7 @@ def main() -> None:
         'peer': 'the same node without reloads', 'peer_value': int(alone[1]),
         'ratio': late_share[1] / late_share[0] if late_share[0] else None, 'target': 0,
         'met': bool(during[1] == 0), 'seconds': round(time.monotonic() - started, 1),
+        'late_that_waited_for_a_chunk': int(found['waited'][1]),
         'reloads': len(warm), 'ticks': int(during[0]), 'starved': int(during[2]),
         'announced_to_active_s': round(float(np.median(warm + swap)), 3),
         'spread': [round(float(warm.min()), 3), round(float(warm.max()), 3)],

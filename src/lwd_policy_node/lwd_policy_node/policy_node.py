@@ -193,12 +193,12 @@ class PolicyNode(ManagedNode):
         before, self._phase = self._phase, message.phase
         with self._lock:
             situation = self.loop.situation
-            situation.episode_id = message.episode_id
+            ended, situation.episode_id = situation.episode_id, message.episode_id
             situation.instruction = message.instruction if message.phase in IN_EPISODE else ''
             if message.phase == EpisodeState.READY != before:
                 self.loop.scene_was_reset()
         if before == EpisodeState.RUNNING != message.phase:
-            self.reports.episode(message.episode_id)
+            self.reports.episode(ended)
         if self.tasks and message.task and message.task not in self.tasks:
             self.get_logger().warning(
                 f'unknown task {message.task!r}, tasks are {", ".join(sorted(self.tasks))}',

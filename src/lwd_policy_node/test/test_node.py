@@ -114,7 +114,8 @@ def test_the_cadence_is_reported_when_an_episode_ends_and_on_shutdown(world, cap
     w.executed.publish(executed)
     w.spin_until(lambda: w.node.loop.cadence.clamped, 'clamp')
     w.set_mode(ControlMode.HOLD)
-    w.set_episode(EpisodeState.LABELLING)
+    # The state is latched, the newest one only: that between two episodes may never be seen.
+    w.set_episode(EpisodeState.READY, episode_id='episode_2')
     w.spin_until(lambda: w.reports, 'report')
     report = w.reports[0]
     assert (report.episode_id, report.ticks, report.starved_ticks) == ('episode_1', 20, 0)
