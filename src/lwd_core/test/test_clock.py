@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import random
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
@@ -52,3 +54,22 @@ def test_period_of_a_rate():
     assert period_ns(25.0) == PERIOD
     with pytest.raises(ValueError, match='rate: 0.0 Hz'):
         period_ns(0.0)
+
+
+@pytest.mark.parametrize('rate', [25.0, 29.97, 30.0, 50.0, 60.0, 100.0])
+def test_ten_minutes_of_late_wake_ups_do_not_drift(rate):
+    period, chance = period_ns(rate), random.Random(0)
+    ticker, now = Ticker(period), 1_790_000_000 * NS_PER_S + 123
+    ticker.advance(now)
+    stamps = []
+    for _ in range(round(600 * rate)):
+        now = ticker.next_after(now) + chance.randrange(period // 2)  # woken late
+        tick = ticker.advance(now)
+        stamps.append(tick.stamp_ns)
+        now += chance.randrange(period // 2)  # what the callback takes
+    assert ticker.missed == 0 and {b - a for a, b in zip(stamps, stamps[1:])} == {period}
+    # 1e9 / 30 is no whole number of nanoseconds: half of one a tick is all that is lost.
+    lost = (stamps[-1] - stamps[0]) - (len(stamps) - 1) * NS_PER_S / rate
+    assert abs(lost) <= len(stamps) / 2
+    assert [stamp // period for stamp in stamps] == list(range(
+        stamps[0] // period, stamps[0] // period + len(stamps)))
