@@ -27,6 +27,7 @@ from lwd_core.normalization import Normalizer
 from lwd_learner.algorithms import qam
 from lwd_learner.algorithms.agent import Agent
 from lwd_learner.algorithms.config import AgentConfig
+from lwd_learner.memory import keep_freed
 
 TARGET = 1.5  # times the floor
 # ms a full update, batch 256, chunk 5 x 5, jitted, 2 cores: (layers, width, critics) -> ms
@@ -226,6 +227,7 @@ def main() -> None:
     parser.add_argument('--only', choices=('cases', 'peers'), help='half of it')
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_freed()  # as every learner does
     began, load = time.monotonic(), os.getloadavg()[0]
     repeats, seconds = (40, 60.0) if options.full else (15, 12.0)
     cases = list(CASES)

@@ -26,6 +26,7 @@ from lwd_learner.batches import Batches
 from lwd_learner.budget import Budget, Diverged, Limits
 from lwd_learner.config import LearnerConfig
 from lwd_learner.episodes import EpisodeArrays
+from lwd_learner.memory import keep_freed
 from lwd_learner.meter import Meter
 from lwd_learner.metrics_log import MetricsLog
 from lwd_learner.publish import Publisher
@@ -79,6 +80,7 @@ class OnlineLearner:
         self.root = publisher.parent or ''  # the checkpoint learning began with
         self._log = MetricsLog(work_dir, config.learning.tensorboard)
         work_dir.mkdir(parents=True, exist_ok=True)
+        keep_freed()
 
     # -- data
 

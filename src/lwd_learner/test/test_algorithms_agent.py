@@ -287,3 +287,23 @@ def test_micro_batches_take_the_same_step(monkeypatch):
         gradients.append([p.grad for p in agent.policy.parameters()])
     assert all(torch.allclose(x, y, rtol=1e-3, atol=1e-6) for x, y in zip(*gradients))
     assert max(float(x.abs().max()) for x in gradients[0]) > 0
+
+
+@pytest.mark.parametrize('form', ['copy', 'residual'])
+def test_tilting_leaves_no_gradient_on_reference_and_critic_and_thaws_them(form):
+    agent = Agent({**SMALL, 'form': form}, policy())
+    agent.td.optimizer.zero_grad()
+    agent._learn_policy(batch())
+    learned = list(agent.reference.parameters()) + list(agent.critic.parameters())
+    assert all(p.requires_grad and p.grad is None for p in learned)
+    with pytest.raises(KeyError):
+        agent._learn_policy({'action': torch.zeros(B, H, D)})
+    assert all(p.requires_grad for p in learned)
+
+
+def test_one_time_for_all_samples_gives_the_velocity_of_the_same_times():
+    net = policy()
+    prefix, x = net.encode(inputs()), torch.randn(B, H, D)
+    same_time = net.velocity(prefix, x, torch.full((B,), 0.3))
+    assert torch.allclose(net.velocity(prefix, x, torch.tensor([0.3]).expand(B)), same_time,
+                          atol=1e-6)

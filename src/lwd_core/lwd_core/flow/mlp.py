@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from torch import nn, Tensor
 
+from lwd_core.flow.linear import Linear
 from lwd_core.flow.network import FlowConfig, FlowNetwork
 
 __all__ = ['FlowConfig', 'FlowMLP']
@@ -17,10 +18,10 @@ class FlowMLP(FlowNetwork):
         c = self._config
         width, flat = c.hidden, c.horizon * c.action_dim
         self.encoder = self._make_encoder()
-        self.chunk_in = nn.Linear(flat, width, bias=False)
-        self.time_in = nn.Linear(2 * c.time_waves, width, bias=False)
-        self.trunk = nn.ModuleList(nn.Linear(width, width) for _ in range(c.layers - 1))
-        self.out = nn.Linear(width, flat)
+        self.chunk_in = Linear(flat, width, bias=False)
+        self.time_in = Linear(2 * c.time_waves, width, bias=False)
+        self.trunk = nn.ModuleList(Linear(width, width) for _ in range(c.layers - 1))
+        self.out = Linear(width, flat)
 
     @property
     def prefix_dim(self) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn, Tensor
 
+from lwd_core.flow.linear import Linear
 from lwd_core.flow.protocol import Batch
 from lwd_core.flow.sampler import euler
 from lwd_core.normalization import NormalizationError, Normalizer
@@ -95,7 +96,7 @@ class FlowNetwork(nn.Module):
                              False)
         self._build()
         if config.max_delay:
-            self.given_in = nn.Linear(config.horizon, self.prefix_dim, bias=False)
+            self.given_in = Linear(config.horizon, self.prefix_dim, bias=False)
             nn.init.zeros_(self.given_in.weight)  # untrained it says nothing
 
     def _build(self) -> None:
@@ -116,10 +117,10 @@ class FlowNetwork(nn.Module):
         c = self._config
         size = c.joint_dim + c.state_dim + c.instruction_dim + int(c.advantage)
         if c.feature_dim:
-            self.feature_in = nn.Linear(c.feature_dim, c.feature_width)
+            self.feature_in = Linear(c.feature_dim, c.feature_width)
             size += c.feature_width
         return nn.Sequential(
-            nn.Linear(size, c.hidden), nn.SiLU(), nn.Linear(c.hidden, self.prefix_dim))
+            Linear(size, c.hidden), nn.SiLU(), Linear(c.hidden, self.prefix_dim))
 
     def _normalized(self, name: str, value: Tensor) -> Tensor:
         clip = self._config.input_clip
@@ -154,7 +155,12 @@ class FlowNetwork(nn.Module):
         return told
 
     def _time_features(self, w: Tensor) -> Tensor:
-        """Return sines and cosines [B, 2 * time_waves] of flow times `w` [B]."""
+        """Return sines and cosines [B, 2 * time_waves] of flow times `w` [B].
+
+        One row, to be broadcast, where `w` is one time expanded to all samples.
+        """
+        if w.stride(0) == 0:
+            w = w[:1]
         angle = w[:, None] * self.waves
         return torch.cat((angle.sin(), angle.cos()), -1)
 

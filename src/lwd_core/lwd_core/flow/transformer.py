@@ -13,6 +13,7 @@ import math
 import torch
 from torch import nn, Tensor
 
+from lwd_core.flow.linear import Linear
 from lwd_core.flow.network import FlowNetwork
 
 MLP_RATIO = 4
@@ -27,12 +28,12 @@ class Block(nn.Module):
         self.heads = heads
         self.norm_attention = nn.LayerNorm(width, elementwise_affine=False)
         self.norm_mlp = nn.LayerNorm(width, elementwise_affine=False)
-        self.modulation = nn.Linear(width, 4 * width)
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.attention_out = nn.Linear(width, width)
-        self.mlp_in = nn.Linear(width, MLP_RATIO * width)
-        self.mlp_out = nn.Linear(MLP_RATIO * width, width)
+        self.modulation = Linear(width, 4 * width)
+        self.query = Linear(width, width)
+        self.key_value = Linear(width, 2 * width)
+        self.attention_out = Linear(width, width)
+        self.mlp_in = Linear(width, MLP_RATIO * width)
+        self.mlp_out = Linear(MLP_RATIO * width, width)
         for layer in (self.attention_out, self.mlp_out):
             nn.init.normal_(layer.weight, std=layer.in_features ** -0.5 / math.sqrt(2 * layers))
             nn.init.zeros_(layer.bias)
@@ -68,14 +69,14 @@ class FlowTransformer(FlowNetwork):
         c = self._config
         self.encoder = self._make_encoder()
         self.prefix_norm = nn.LayerNorm(c.hidden)
-        self.chunk_in = nn.Linear(c.action_dim, c.hidden)
+        self.chunk_in = Linear(c.action_dim, c.hidden)
         self.position = nn.Parameter(0.02 * torch.randn(c.horizon, c.hidden))
         self.time_in = nn.Sequential(
-            nn.Linear(2 * c.time_waves, c.hidden), nn.SiLU(), nn.Linear(c.hidden, c.hidden),
+            Linear(2 * c.time_waves, c.hidden), nn.SiLU(), Linear(c.hidden, c.hidden),
             nn.SiLU())
         self.blocks = nn.ModuleList(Block(c.hidden, c.heads, c.layers) for _ in range(c.layers))
         self.out_norm = nn.LayerNorm(c.hidden)
-        self.out = nn.Linear(c.hidden, c.action_dim)
+        self.out = Linear(c.hidden, c.action_dim)
 
     @property
     def prefix_dim(self) -> int:

@@ -15,7 +15,7 @@ from lwd_learner.algorithms import iql
 from lwd_learner.algorithms.bc import bc_loss, policy_inputs, randn_like
 from lwd_learner.algorithms.config import AgentConfig
 from lwd_learner.algorithms.critics import ema_update
-from lwd_learner.algorithms.optim import adam, descend, step
+from lwd_learner.algorithms.optim import adam, descend, frozen, step
 from lwd_learner.algorithms.qam import qam_loss
 from lwd_learner.algorithms.recap import conditioned, drop_signs, RecapCritic
 from lwd_learner.algorithms.td import PHASES, TdCritic
@@ -164,12 +164,13 @@ class Agent:
         noise = randn_like(batch['action'][rows], self.generator)
         shares: list[dict[str, float]] = []
         self._policy_optimizer.zero_grad()
-        for part in torch.arange(len(rows)).split(c.actor_micro or len(rows)):
-            loss, logged = self._matching({name: x[part] for name, x in inputs.items()},
-                                          noise[part])
-            (loss * (len(part) / len(rows))).backward()
-            shares.append({'qam_loss': float(loss.detach()),
-                           **{name: float(x) for name, x in logged.items()}})
+        with frozen(self.reference, self._td.critic):  # no gradient of theirs is asked for
+            for part in torch.arange(len(rows)).split(c.actor_micro or len(rows)):
+                loss, logged = self._matching({name: x[part] for name, x in inputs.items()},
+                                              noise[part])
+                (loss * (len(part) / len(rows))).backward()
+                shares.append({'qam_loss': float(loss.detach()),
+                               **{name: float(x) for name, x in logged.items()}})
         norm = descend(self._policy_optimizer, c.qam.gradient_clip)
         return {'qam_gradient': norm,
                 **{name: sum(share[name] for share in shares) / len(shares) for name in shares[0]}}

@@ -11,6 +11,7 @@ import torch
 from torch import nn, Tensor
 
 from lwd_core.flow import Batch, FlowNetwork
+from lwd_core.flow.linear import Linear
 
 CHUNKS = ('attention', 'flat')
 AGGREGATES = ('min', 'mean')
@@ -59,11 +60,11 @@ def mlp(size: int, hidden: int, layers: int, out: int, dropout: float = 0.0) -> 
     """Return Linear-LayerNorm-SiLU blocks and a linear output."""
     parts: list[nn.Module] = []
     for _ in range(layers):
-        parts += [nn.Linear(size, hidden), nn.LayerNorm(hidden), nn.SiLU()]
+        parts += [Linear(size, hidden), nn.LayerNorm(hidden), nn.SiLU()]
         if dropout > 0:
             parts.append(nn.Dropout(dropout))
         size = hidden
-    return nn.Sequential(*parts, nn.Linear(size, out))
+    return nn.Sequential(*parts, Linear(size, out))
 
 
 class ChunkPool(nn.Module):
@@ -72,9 +73,9 @@ class ChunkPool(nn.Module):
     def __init__(self, horizon: int, action_dim: int, token: int, queries: int):
         """Build for chunks [B, H, d]."""
         super().__init__()
-        self.embed = nn.Linear(action_dim, token)
+        self.embed = Linear(action_dim, token)
         self.position = nn.Parameter(torch.randn(horizon, token) * 0.1)
-        self.mix = nn.Linear(token, token)
+        self.mix = Linear(token, token)
         self.query = nn.Parameter(torch.randn(queries, token) / math.sqrt(token))
         self.size = token * queries
 
@@ -102,7 +103,7 @@ class ObservationNet(nn.Module):
             self.register_buffer(f'{name}_std', getattr(policy, f'{name}_std').clone(), False)
         size = sum(len(getattr(self, f'{name}_mean')) for name in self.inputs)
         size += int(self.shape['instruction_dim'])
-        self.encoder = nn.Sequential(nn.Linear(size, width), nn.LayerNorm(width), nn.SiLU())
+        self.encoder = nn.Sequential(Linear(size, width), nn.LayerNorm(width), nn.SiLU())
 
     def encode(self, batch: Batch) -> Tensor:
         """Return the readout feature z [B, hidden]."""

@@ -85,14 +85,19 @@ def _roll(path: Field, reference: Field, noise: Tensor, steps: int,
     h, x = 1.0 / steps, noise.detach()
     states, fields = [x], []
     for i in range(steps - 1):
-        velocity = path(x, x.new_full((x.shape[0],), i * h))
+        velocity = path(x, _time(x, i * h))
         fields.append(velocity)
         x = sde_step(x, velocity.detach(), i * h, h, generator)
         states.append(x)
     with torch.no_grad():
-        last = reference(x, x.new_full((x.shape[0],), 1 - h))
+        last = reference(x, _time(x, 1 - h))
     states.append(x + h * last)
     return Paths(torch.stack(states), h), fields, last
+
+
+def _time(x: Tensor, w: float) -> Tensor:
+    """Return `w` for every sample of `x`: [B], expanded from one number, which networks may use."""
+    return x.new_full((1,), w).expand(len(x))
 
 
 def sde_step(x: Tensor, velocity: Tensor, w: float, h: float,
@@ -113,7 +118,7 @@ def lean_adjoint(reference: Field, paths: Paths, terminal: Tensor) -> Tensor:
         end = (i + 1) * h  # the Jacobian is taken at (x_i, w_i + h)
         x = paths.x[i].detach().requires_grad_(True)
         with torch.enable_grad():
-            field = reference(x, x.new_full((x.shape[0],), end))
+            field = reference(x, _time(x, end))
         product, = torch.autograd.grad(field, x, g)
         g = g + h * (2 * product - g / end)
         adjoints.append(g)
@@ -228,7 +233,7 @@ def _paths(policy: Field, reference: Field, noise: Tensor, config: QamConfig,
     if config.path_source == 'policy':
         paths, fields, last = _roll(policy, reference, noise, steps, generator)
         x = paths.x[steps - 1]
-        fields.append(policy(x, x.new_full((x.shape[0],), 1 - h)))
+        fields.append(policy(x, _time(x, 1 - h)))
         with torch.no_grad():
             before = reference(*_grid_batch(paths, steps - 1))
         anchor = torch.cat((before.view(steps - 1, *noise.shape), last[None]))
