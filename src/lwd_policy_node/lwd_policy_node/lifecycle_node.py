@@ -76,6 +76,11 @@ class ManagedNode(LifecycleNode):
             destroy, entity = self._entities.pop()
             destroy(entity)
 
+    def destroy_node(self) -> None:
+        """Close first."""
+        self.close()
+        super().destroy_node()
+
     def _keep(self, destroy: Callable[[Any], Any], entity: Any) -> Any:
         self._entities.append((destroy, entity))
         return entity

@@ -15,6 +15,7 @@ import yaml
 
 from lwd_core import topics
 from lwd_core.ros_qos import publisher, subscription
+from lwd_core.ros_spin import make_executor
 from lwd_core.ros_tick import to_ns, to_stamp
 from lwd_msgs.msg import (
     CheckpointAnnouncement,
@@ -25,7 +26,7 @@ from lwd_msgs.msg import (
 )
 from lwd_msgs.srv import LoadCheckpoint
 from lwd_policy_node.policy_node import PolicyNode
-from lwd_policy_node.spin_node import autostart, make_executor
+from lwd_policy_node.spin_node import autostart
 
 PERIOD = 40_000_000
 PATIENCE_S = 60.0
