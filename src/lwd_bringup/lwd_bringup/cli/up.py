@@ -106,5 +106,6 @@ def run_graph(graph: Graph, run_dir: Path, domain: int | None) -> None:
         except KeyboardInterrupt:
             console('lwd', 'stopping')
         failed = runner.failed()
+    console.finish()
     if failed:
         raise RuntimeError(f'{failed[0].spec.name} keeps dying; its log is {failed[0].log}')
