@@ -25,8 +25,6 @@ from lwd_intervention.arbiter.records import Vector
 from lwd_intervention.teleop.controls import JoySample
 from lwd_intervention.teleop.source import Step
 
-ALIGNMENTS = ('clutch', 'match')
-
 
 @dataclass(frozen=True)
 class LeaderConfig:

@@ -42,11 +42,6 @@ class Mapping:
         """Return the arms that have a deadman, in file order."""
         return tuple(self.deadman)
 
-    @property
-    def button_names(self) -> tuple[str, ...]:
-        """Return the names of Joy.buttons: the device's, then our window's keys."""
-        return self.buttons + self.keys
-
     def label(self, name: str) -> str:
         """Return what is printed on the device for an axis or button."""
         return self.labels.get(name, name.replace('_', ' '))

@@ -143,7 +143,7 @@ class SdlPads:
 class SdlKeyboard:
     """The keys of a mapping, read while our window has the focus; else all count as released."""
 
-    def __init__(self, pygame: Any, keys: Sequence[str], buttons_only: bool = True) -> None:
+    def __init__(self, pygame: Any, keys: Sequence[str]) -> None:
         """Look the names up; raises ValueError naming one that SDL does not know."""
         self._pygame = pygame
         self._codes = [_key_code(pygame, key) for key in keys]
