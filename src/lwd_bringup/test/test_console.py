@@ -6,7 +6,7 @@ import os
 
 from lwd_bringup.runner.console import Console, KEPT_LINES
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 class Terminal(io.StringIO):

@@ -29,7 +29,7 @@ from lwd_policy_node.policy_node import PolicyNode
 from lwd_policy_node.spin_node import autostart
 
 PERIOD = 40_000_000
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 class World:

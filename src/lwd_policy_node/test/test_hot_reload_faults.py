@@ -26,7 +26,7 @@ from lwd_policy_node.loading import LoadRequest  # noqa: E402
 from lwd_policy_node.supervisor import RELOAD_PAUSE_S, Supervisor  # noqa: E402
 from lwd_policy_node.worker import act_frame  # noqa: E402
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 CONFIG = dict(horizon=8, action_dim=3, joint_dim=3, state_dim=2, instruction_dim=8, hidden=16,
               layers=2)
 SEEN = Observation(1, np.array([0.1, 0.2, 0.3], np.float32), {}, np.zeros(2, np.float32), 'go', {})

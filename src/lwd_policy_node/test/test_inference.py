@@ -23,7 +23,7 @@ from lwd_policy_node.loading import LoadRequest
 from lwd_policy_node.wire import Frame
 from lwd_policy_node.worker import act_frame, IDLE_S, load_frame, WorkerCore
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 OBSERVATION = Observation(1, np.array([0.1, 0.2, 0.3], np.float32), {}, np.zeros(2, np.float32),
                           'go', {'joint_states': 1})
 

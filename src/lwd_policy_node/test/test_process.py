@@ -13,7 +13,7 @@ import yaml
 
 pytest.importorskip('rclpy')
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 def launch(**parameters):

@@ -32,7 +32,7 @@ from lwd_policy_node.supervisor import LONGEST_PAUSE_S, Supervisor
 from lwd_policy_node.wire import Frame
 from lwd_policy_node.worker import act_frame, load_frame, WorkerCore
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 JOINTS = np.array([0.1, 0.2, 0.3], np.float32)
 
 

@@ -17,7 +17,7 @@ from lwd_policy_node.supervisor import LONGEST_PAUSE_S, Supervisor
 from lwd_policy_node.wire import Frame
 from lwd_policy_node.worker import WorkerCore
 
-PATIENCE_S = 10.0
+PATIENCE_S = 120.0
 
 
 DIFFERS = 'eager instead of fast: differs'
