@@ -258,7 +258,7 @@ def test_a_worker_started_again_asks_the_server_for_one_chunk_and_not_for_two(
             while not self.replies.empty():
                 supervisor.on_reply(self.replies.get())
     now = [0.0]
-    template = LoadRequest('', robot, backend='auto', remote_file=remote_file(timeout=PATIENCE_S))
+    template = LoadRequest('', robot, backend='auto', remote_file=remote_file())
     supervisor = Supervisor(Worker(), template, 5.0, wall=lambda: now[0])
     supervisor.start()
     assert supervisor.want(Candidate('remote', 0, forced=True)) == ''
