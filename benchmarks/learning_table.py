@@ -15,7 +15,6 @@ import json
 import logging
 import os
 from pathlib import Path
-import platform
 import subprocess
 import sys
 import time
@@ -23,8 +22,9 @@ import traceback
 
 from _table.cost import plan_table
 from _table.ledger import Ledger
-from _table.plan import METHODS, methods_of, pieces, Profile, PROFILES
-from _table.report import critic_table, Row, rows_of, table
+from _table.page import page, write_page
+from _table.plan import METHODS, pieces, Profile, PROFILES
+from _table.report import Row, rows_of, table
 import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 import yaml
@@ -171,10 +171,10 @@ def report(out: Path, profile: Profile, recipe: Path, ledger: Ledger,
                                                       ledger.errors().items()))
     success_over_hours(profile, results, out / 'success.png')
     drawn = values(Bench(out, profile, recipe, lambda text: None), out / 'values.png')
-    text = page(profile, rows, results, len(done), len(plan), options, drawn)
+    text = page(profile, options.profile, rows, results, (len(done), len(plan)), drawn)
     (out / 'table.md').write_text(text)
     if options.page:
-        write_page(out, options.profile, text, drawn)
+        write_page(ROOT / 'docs', options.profile, out, text, drawn)
     print(table(profile, rows))
     for name, error in ledger.errors().items():
         print(f'failed: {name}: {error.strip().splitlines()[-1]}')
@@ -192,47 +192,6 @@ def report(out: Path, profile: Profile, recipe: Path, ledger: Ledger,
 def mean(row: Row) -> float:
     """Return the average over seeds of the mean score."""
     return float(np.mean([np.mean([one[2] for one in rows]) for rows in row.seeds]))
-
-
-def page(profile: Profile, rows: list[Row], results: dict[str, dict[str, object]], done: int,
-         planned: int, options: argparse.Namespace, drawn: bool) -> str:
-    """Return the page: what was run, what came out."""
-    work_hours = sum(float(one['seconds']) for one in results.values()) / 3600  # type: ignore
-    methods = ', '.join(method.title for method in methods_of(profile).values())
-    observation = ('state observation' if profile.observation == 'state' else
-                   'pixels through a frozen trunk (config/trunks/suite.safetensors)')
-    parts = [
-        '# The learning table', '',
-        f'Made by `make bench NAME=learning_table ARGS="--profile {options.profile} --page"` '
-        f'({done} of {planned} pieces done, {work_hours:.2f} process hours on '
-        f'{platform.machine()}, {os.cpu_count()} cores, no GPU). {methods}: one code base, one '
-        f'recipe, {observation}.', '',
-        f'Every method starts from the same SFT policy ({profile.demonstrations} demonstrations a '
-        f'task, {profile.sft_steps} updates). Offline: the demonstrations and {profile.rollouts} '
-        f'autonomous rollouts a task of that policy, {profile.offline_steps} updates. Online: '
-        f'{profile.rounds} rounds of {profile.round_episodes} episodes a task, the scripted '
-        f'operator watching and correcting {profile.watched:.0%} of them (the others fail where '
-        f'they fail), {profile.round_steps} updates after each. Evaluation: '
-        f'{profile.starts} held-out starts a task, nobody takes over; score = success, or the '
-        'sub-step score of long tasks. Intervals: 95 %, bootstrap over seeds, then episodes. '
-        'Cycle: mean episode, failures at the time limit. Robot hours: of all data learned from.',
-        '', table(profile, rows), '', '## Success over robot hours', '', '![](success.png)', '',
-        '## What the critics ended with', '', critic_table(profile, results)]
-    if drawn:
-        parts += ['', '## Values along deployed episodes', '', '![](values.png)']
-    return '\n'.join(parts) + '\n'
-
-
-def write_page(out: Path, profile: str, text: str, drawn: bool) -> None:
-    """Put the page, with what _table/notes/PROFILE.md says of it, and its pictures under docs/."""
-    docs, page = ROOT / 'docs', f'learning_table_{profile}'
-    for name in ('success.png', *(('values.png',) if drawn else ())):
-        target = docs / 'images' / f'{page}_{name}'
-        target.write_bytes((out / name).read_bytes())
-        text = text.replace(f'({name})', f'(images/{target.name})')
-    notes = Path(__file__).parent / '_table' / 'notes' / f'{profile}.md'
-    (docs / f'{page}.md').write_text(
-        text + ('\n' + notes.read_text() if notes.is_file() else ''))
 
 
 if __name__ == '__main__':

@@ -18,8 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'benchmarks'))
 
 from _table.cost import plan_table, seconds
 from _table.ledger import Ledger
+from _table.paired import differences, paired_table
 from _table.plan import methods_of, pieces, PROFILES
-from _table.report import interval, rows_of
+from _table.report import interval, Row, rows_of
 from _table.seen import features_of, TRUNK
 
 SHORT = PROFILES['short']
@@ -127,6 +128,19 @@ def test_what_was_seen_is_what_a_policy_would_have_seen_there():
     moved[5] += 0.1
     with pytest.raises(ValueError, match='door_place from seed 3: another simulation.* step 6'):
         features_of(replace(episode, actions=moved), trunk)
+
+
+def test_rows_are_compared_on_the_starts_that_both_were_judged_on():
+    def row(numbers, *seeds):
+        return Row('m', 'M', True, numbers, [[[*one, 9] for one in seed] for seed in seeds], 1.0)
+
+    ours = row([0, 2], [['a', 1, 1.0], ['a', 2, 1.0], ['b', 1, 0.5]], [['a', 1, 1.0]])
+    peer = row([1, 2], [['a', 1, 0.5]], [['a', 1, 0.75], ['a', 2, 0.0]])
+    assert differences(ours, peer, ['a', 'b']) == [[0.25]]  # of seed 2
+    other = row([0, 2], [['b', 1, 0.0], ['a', 2, 0.0], ['a', 1, 1.0]], [['a', 1, 0.0]])
+    assert differences(ours, other, ['a']) == [[0.0, 1.0], [1.0]]
+    last = paired_table([ours, other], ours, ['a', 'b'], ['b']).splitlines()[-1]
+    assert last == '| M | **+50.0 [+50.0, +50.0]** | **+75.0 [+33.3, +100.0]** | 2 |'
 
 
 def test_the_plan_adds_up_and_shows_what_was_measured():

@@ -34,7 +34,7 @@ def seconds(piece: Piece, profile: Profile) -> float:
         last = piece.round in (0, profile.rounds)
         return steps * STEP * (profile.starts if last else profile.round_starts)
     method = METHODS[piece.method].agent.get('algorithm')
-    update = UPDATE['lwd' if method == 'lwd' else piece.method]
+    update = UPDATE[{'lwd': 'lwd', 'dagger': 'hg_dagger'}.get(method, piece.method)]
     if piece.kind == 'offline':
         return profile.offline_steps * update
     mixed = profile.watched * WATCHED_STEP + (1 - profile.watched) * STEP

@@ -32,6 +32,9 @@ METHODS = {
     'filtered_bc': Method('filtered BC', {'algorithm': 'filtered_bc'}),
     'iql': Method('IQL, weighted cloning', {'algorithm': 'iql'}),
     'hg_dagger': Method('HG-DAgger', {'algorithm': 'dagger'}, offline=False, online=True),
+    # as many updates as those that learn offline first: what HG-DAgger lacks otherwise
+    'hg_dagger_longer': Method('HG-DAgger after an offline phase', {'algorithm': 'dagger'},
+                               online=True, ablation=True),
     'recap': Method('RECAP', {'algorithm': 'recap'}, online=True),
     'lwd': Method('LWD', LWD, online=True),
     # what benchmarks/tilt.py found to order a state's chunks: time lost counts on the tasks' scale,

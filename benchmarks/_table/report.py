@@ -22,6 +22,7 @@ class Row:
     method: str
     title: str
     online: bool
+    numbers: list[int]  # of the seeds
     seeds: list[list[list[Any]]]
     hours: float  # of robot time that its training used, mean over seeds
 
@@ -48,7 +49,7 @@ def rows_of(profile: Profile, results: dict[str, dict[str, Any]]) -> list[Row]:
                 continue
             suffix = '' if name == 'sft' else (' online' if stage else ' offline')
             rows.append(Row(
-                name, method.title + suffix, bool(stage),
+                name, method.title + suffix, bool(stage), found,
                 [results[f'{seed}/{name}/evaluate{stage}']['rows'] for seed in found],
                 float(np.mean([robot_hours(results, seed, name, stage) for seed in found]))))
     return rows
