@@ -30,9 +30,9 @@ def page(profile: Profile, name: str, rows: list[Row], results: dict[str, dict[s
         f"task, {profile.sft_steps} updates). Offline: these, of suite tasks also the rest of the "
         f"paper's mix by robot time (others' rollouts, recoveries, aborted attempts, play), and "
         f'{profile.rollouts} autonomous rollouts a task of that policy, {profile.offline_steps} '
-        f'updates. Online: {profile.rounds} rounds of {profile.round_episodes} episodes a task, the scripted '
-        f'operator watching and correcting {profile.watched:.0%} of them (the others fail where '
-        f'they fail), {profile.round_steps} updates after each. Evaluation: '
+        f'updates. Online: {profile.rounds} rounds of {profile.round_episodes} episodes a task, '
+        f'the scripted operator watching and correcting {profile.watched:.0%} of them (the others '
+        f'fail where they fail), {profile.round_steps} updates after each. Evaluation: '
         f'{profile.starts} held-out starts a task, nobody takes over; score = success, or the '
         'sub-step score of long tasks. Intervals: 95 %, bootstrap over seeds, then episodes. '
         'Cycle: mean episode, failures at the time limit. Robot hours: of all data learned from.',
