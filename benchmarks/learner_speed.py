@@ -4,8 +4,9 @@
 One step at batch 256: V, Q, EMA, QAM (N = 10). The floor is the fewest operations that the
 mathematics needs (6 N evaluations' worth of the flow network: the policy at N states forward and
 backward, the reference at N states, and N vector-Jacobian products of it), over the rate at which
-this machine multiplies matrices of that size. Peers: QAM's public JAX agent at its own sizes;
-its figures were taken on 2 idle cores (see PEER). Last line: one JSON object.
+this machine multiplies matrices of that size. Peers: QAM's public JAX agent at its own sizes,
+measured in the same run on as many cores with `--jax PYTHON SOURCE` (_speed/jax_agent.py says what
+they are); without it, its figures of 2 idle cores (see PEER). Last line: one JSON object.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 import json
 import os
+from pathlib import Path
+import subprocess
 import time
 from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.functional import linear as torchs_linear
 from torch.utils.flop_counter import FlopCounterMode
 
 from lwd_core.flow import make_policy
+from lwd_core.flow.linear import available, linear
 from lwd_core.normalization import Normalizer
 from lwd_learner.algorithms import qam
 from lwd_learner.algorithms.agent import Agent
@@ -96,16 +101,24 @@ def clock(function: Callable[[], Any], repeats: int, seconds: float) -> list[flo
 
 def operations(function: Callable[[], Any]) -> float:
     """Return the floating-point operations of matrix products in a call."""
-    with FlopCounterMode(display=False) as counter:
+    counted = {}
+    if available():  # torch does not count oneDNN's linear itself
+        counted[torch.ops.mkldnn._linear_pointwise] = (
+            lambda x, weight, *_, **__: 2 * int(np.prod(x)) * weight[0])
+    with FlopCounterMode(display=False, custom_mapping=counted) as counter:
         function()
     return float(counter.get_total_flops())
 
 
 def matmul_rate(rows: int, width: int, seconds: float) -> float:
-    """Return the operations a second of x [rows, width] times a [width, width] matrix: the best."""
+    """Return the operations a second of x [rows, width] times a [width, width] matrix: the best.
+
+    Of torch's own product and the learner's, whichever is faster here.
+    """
     x, weight = torch.randn(rows, width), torch.randn(width, width)
-    times = clock(lambda: [torch.nn.functional.linear(x, weight) for _ in range(10)], 200, seconds)
-    return 2.0 * rows * width * width * 10 / min(times)
+    best = min(min(clock(lambda: [product(x, weight) for _ in range(10)], 100, seconds / 2))  # noqa: B023
+               for product in (torchs_linear, linear))
+    return 2.0 * rows * width * width * 10 / best
 
 
 def floor_operations(agent: Agent, batch: dict[str, Any], count: int) -> float:
@@ -136,7 +149,8 @@ def parts(agent: Agent, batch: dict[str, Any], repeats: int, seconds: float
     micro = agent.config.actor_micro or len(batch['action'])
     times_over = len(batch['action']) / micro
     batch = {name: x[:micro] for name, x in batch.items() if torch.is_tensor(x)}
-    anchor = agent.reference.encode(batch).detach()
+    agent.reference.requires_grad_(False)  # as QAM's step has it
+    anchor = agent.reference.encode(batch)
     noise = torch.randn_like(batch['action'])
 
     def reference(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
@@ -193,7 +207,22 @@ def measure(case: Case, batch_size: int, repeats: int, seconds: float) -> dict[s
             'parts_ms': {name: float(np.median(own)) * 1e3 for name, own in times.items()}}
 
 
-def peers(repeats: int, seconds: float, full: bool) -> list[dict[str, Any]]:
+def time_peer(jax: list[str], repeats: int, *sizes: int) -> float:
+    """Return the best time [ms] of the JAX agent's update on as many cores, by the clock of ours.
+
+    Raises subprocess.CalledProcessError where it does not run; what it said is on stderr.
+    """
+    python, source = jax
+    cores = torch.get_num_threads()
+    script = Path(__file__).parent / '_speed' / 'jax_agent.py'
+    arguments = [source, *(str(number) for number in (cores, repeats, *sizes))]
+    done = subprocess.run([python, str(script), *arguments], check=True, stdout=subprocess.PIPE,
+                          text=True)
+    times = json.loads(done.stdout.splitlines()[-1])
+    return float(min(times['processor_ms' if cores == 1 else 'wall_ms']))
+
+
+def peers(repeats: int, seconds: float, full: bool, jax: list[str] | None) -> list[dict[str, Any]]:
     """Time full steps at the sizes of QAM's public agent."""
     found = []
     print(f'\n{torch.get_num_threads()} thread(s): ', end='')
@@ -201,6 +230,8 @@ def peers(repeats: int, seconds: float, full: bool) -> list[dict[str, Any]]:
     for (layers, width, critics), theirs in PEER.items():
         if critics > 2 and not full:
             continue
+        if jax:
+            theirs = time_peer(jax, repeats, layers, width, critics)
         for precision in qam.PRECISIONS:
             case = Case(f'{layers} x {width}, {critics} critics',
                         {'hidden': width, 'layers': layers},
@@ -224,6 +255,8 @@ def main() -> None:
     parser.add_argument('--batch', type=int, default=256)
     parser.add_argument('--threads', type=int, default=1, help="ours; the peer's figures: 2 cores")
     parser.add_argument('--full', action='store_true', help='more repeats, bfloat16, all peers')
+    parser.add_argument('--jax', nargs=2, metavar=('PYTHON', 'SOURCE'),
+                        help="measure QAM's JAX agent too: its Python, its checkout")
     parser.add_argument('--only', choices=('cases', 'peers'), help='half of it')
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -234,17 +267,18 @@ def main() -> None:
     if options.full:
         cases += [replace(case, precision='bfloat16') for case in CASES]
     if options.only == 'peers':
-        peers(repeats, seconds / 3, options.full)
+        peers(repeats, seconds / 3, options.full, options.jax)
         return
     measured = [measure(case, options.batch, repeats, seconds) for case in cases]
-    compared = [] if options.only else peers(repeats, seconds / 3, options.full)
+    compared = [] if options.only else peers(repeats, seconds / 3, options.full, options.jax)
     main_case = measured[0]
     print(json.dumps({
         'benchmark': 'learner_speed', 'value': main_case['qam_ms'], 'unit': 'ms a QAM step',
         'peer': main_case['floor_ms'], 'ratio': main_case['ratio'], 'target': TARGET,
         'met': max(one['ratio'] for one in measured) <= TARGET and all(
             one['times_peer'] >= 1.5 for one in compared if one['precision'] == 'bfloat16'),
-        'seconds': round(time.monotonic() - began, 1), 'load': load, 'cases': measured,
+        'seconds': round(time.monotonic() - began, 1), 'load': load,
+        'peer_measured_here': bool(options.jax), 'threads': options.threads, 'cases': measured,
         'peers': compared}))
 
 
