@@ -42,8 +42,11 @@ def main() -> None:
     out = options.out or ROOT / 'results' / 'learning_table' / options.profile
     ledger = Ledger(out / 'ledger.sqlite')
     recipe = kept_recipe(options.recipe, out)
-    ledger.settle('budget', {**asdict(profile), 'methods': [], 'seeds': 0})
-    ledger.settle('recipe', recipe_of(recipe))
+    try:
+        ledger.settle('budget', budget_of(profile))
+        ledger.settle('recipe', recipe_of(recipe))
+    except ValueError as error:
+        sys.exit(f'{out}: {error}')
     if options.plan:
         print(plan_table(pieces(profile), profile, ledger.results(), options.processes))
         return
@@ -63,6 +66,14 @@ def kept_recipe(given: Path | None, out: Path) -> Path:
     if given is not None or not kept.is_file():
         write_atomic(kept, (given or ROOT / 'config/learner/demo.yaml').read_bytes())
     return kept
+
+
+def budget_of(profile: Profile) -> dict[str, object]:
+    """Return what must not change within a folder of results: not the seeds and methods."""
+    budget: dict[str, object] = {**asdict(profile), 'methods': [], 'seeds': 0}
+    if profile.observation == 'state':  # which it was before there was a choice
+        del budget['observation']
+    return budget
 
 
 def recipe_of(path: Path) -> dict[str, object]:
