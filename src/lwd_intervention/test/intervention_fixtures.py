@@ -17,6 +17,7 @@ from lwd_intervention.arbiter.records import (
     Request,
     Takeover,
 )
+from lwd_intervention.arbiter.watch import Teleop
 from lwd_intervention.modes import Mode
 
 PERIOD = 40_000_000
@@ -79,3 +80,8 @@ class Driven:
 
     def changes(self):
         return [record for record in self.out if isinstance(record, ModeChange)]
+
+
+def teleop(driven, k, held, source='pad', reason=''):
+    """Deliver a source's status of tick `k`."""
+    driven.add(driven.core.on_teleop_status(source, Teleop(k * PERIOD, held, reason)))
