@@ -96,6 +96,8 @@ def test_an_episode_is_uploaded_confirmed_and_kept_here(world):
     assert world.reports[0].state is UploadState.UPLOADING
     assert world.reports[0].episode_id == 'ep-0001' and world.reports[0].pending_bytes > 1000
     assert (world.reports[-1].state, world.reports[-1].uploaded_episodes) == (UploadState.IDLE, 1)
+    # What was confirmed no longer waits, in the very report that says so.
+    assert world.reports[-1].pending_episodes == world.reports[-1].pending_bytes == 0
     assert world.uploader.step() == world.params.poll_period
     assert world.uploader.progress.pending_episodes == 0 and world.remote.asked == 1
 
