@@ -51,6 +51,14 @@ class Rig:
     def die(self):
         self.reply('died', reason='inference worker ended (signal 11)')
 
+    def die_and_start_again(self, pause=LONGEST_PAUSE_S):
+        """Let the worker die and the next one be ready; `worker.sent` is what that one was sent."""
+        self.die()
+        self.now += pause
+        self.supervisor.poll(0.0)
+        self.worker.sent.clear()
+        self.reply('ready')
+
 
 @pytest.fixture
 def rig(robot):
@@ -81,10 +89,7 @@ def test_a_dead_worker_is_started_again_after_a_pause_and_gets_the_active_checkp
 
 def test_a_fresh_worker_is_told_which_backend_was_the_fastest_and_measures_nothing_again(rig):
     rig.act_with('one')
-    rig.die()
-    rig.now += FIRST_PAUSE_S
-    rig.supervisor.poll(0.0)
-    rig.reply('ready')
+    rig.die_and_start_again(FIRST_PAUSE_S)
     assert rig.worker.measured[0] == '' and rig.worker.measured[-1] == LOADED['backend']
     rig.reply('loaded', digest='one', **LOADED)
     rig.supervisor.want(Candidate('two', 2))
@@ -94,27 +99,16 @@ def test_a_fresh_worker_is_told_which_backend_was_the_fastest_and_measures_nothi
 def test_a_worker_that_dies_while_it_loads_the_active_checkpoint_is_asked_for_it_once(rig):
     rig.act_with('one')
     for _ in range(2):
-        rig.die()
-        rig.now += LONGEST_PAUSE_S
-        rig.supervisor.poll(0.0)
-        rig.worker.sent.clear()
-        rig.reply('ready')
+        rig.die_and_start_again()
     rig.reply('loaded', digest='one', **LOADED)
     assert rig.supervisor.usable and rig.worker.sent == [('load', 'one')]
 
 
 def test_what_was_wanted_while_the_active_checkpoint_loads_again_comes_after_it(rig):
     rig.act_with('one')
-    rig.die()
-    rig.now += LONGEST_PAUSE_S
-    rig.supervisor.poll(0.0)
-    rig.reply('ready')
+    rig.die_and_start_again()
     assert rig.supervisor.want(Candidate('two', 2)) == ''
-    rig.die()
-    rig.now += LONGEST_PAUSE_S
-    rig.supervisor.poll(0.0)
-    rig.worker.sent.clear()
-    rig.reply('ready')
+    rig.die_and_start_again()
     rig.reply('loaded', digest='one', **LOADED)
     assert rig.worker.sent == [('load', 'one'), ('load', 'two')]
 
@@ -149,10 +143,7 @@ def test_a_stalled_worker_is_ended_once_and_says_why(rig):
 
 def test_while_the_store_is_away_a_fresh_worker_tries_again_and_again(rig):
     rig.act_with('one')
-    rig.die()
-    rig.now += FIRST_PAUSE_S
-    rig.supervisor.poll(0.0)
-    rig.reply('ready')
+    rig.die_and_start_again(FIRST_PAUSE_S)
     for _ in range(3):
         rig.reply('refused', digest='one', reason='store is gone')
         rig.now += RELOAD_PAUSE_S
