@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does LWD beat imitation and its own ablations on the same data and robot hours?
 
-Trains and evaluates every method of the table in process, on state observation, from the same
-demonstrations, offline data and held-out starts, in pieces that resume: a killed run goes on where
-it was. Default: a small budget, under 3 minutes. `--full`: a night. Writes the table, curves and
-value plots into results/learning_table/PROFILE/, and with --page docs/learning_table_PROFILE.md.
+Trains and evaluates every method of the table in process, on the state or through cameras as the
+profile says, from the same demonstrations, offline data and held-out starts, in pieces that resume:
+a killed run goes on where it was. Default: a small budget, under 3 minutes. `--full`: a night.
+Writes the table, curves and value plots into results/learning_table/PROFILE/, and with --page
+docs/learning_table_PROFILE.md.
 """
 
 from __future__ import annotations

@@ -50,11 +50,11 @@ def plan_table(plan: Sequence[Piece], profile: Profile, results: Mapping[str, Ma
     for piece in plan:
         if piece.seed:
             continue
-        own = piece.name if piece.kind == 'mixture' else piece.name.split('/', 1)[1]
-        names = [piece.name] if piece.kind == 'mixture' else [
-            f'{seed}/{own}' for seed in range(profile.seeds)]
-        found = [cpu for name in names
-                 if (cpu := results.get(name, {}).get('cpu')) is not None]
+        own, names = piece.name, [piece.name]
+        if piece.kind != 'mixture':  # one of each seed
+            own = piece.name.split('/', 1)[1]
+            names = [f'{seed}/{own}' for seed in range(profile.seeds)]
+        found = [cpu for name in names if (cpu := results.get(name, {}).get('cpu')) is not None]
         measured = f'{sum(found) / len(found):9.0f}' if found else f'{"-":>9}'
         lines.append(f'{own:32} {seconds(piece, profile):9.0f} {measured}')
     left = sum(seconds(piece, profile) for piece in plan if piece.name not in results)
